@@ -1,0 +1,1 @@
+//! The only wiring: what starts, what stops, in which order.

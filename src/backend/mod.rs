@@ -1,0 +1,1 @@
+//! The server side: connections, their pools, leases.

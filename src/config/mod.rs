@@ -1,0 +1,3 @@
+//! The configuration: written ([`raw`](self) text) → validated ([`model`]).
+
+pub mod model;

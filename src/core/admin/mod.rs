@@ -1,0 +1,1 @@
+//! The admin socket's language: commands in, replies out.

@@ -1,0 +1,1 @@
+//! When a name is looked up again, and which answer counts.

@@ -1,0 +1,188 @@
+//! What can happen to a fleet, and what it then asks for.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::snapshot::ConnectTo;
+use super::spec::{BackendIndex, ServerId};
+use crate::core::health::{CheckOutcome, CheckSpec};
+use crate::core::server::AdminState;
+
+/// Who asked, kept with the state and written to the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// By which way.
+    pub way: Way,
+    /// Who, as far as known: a user name or the peer's uid.
+    pub who: Box<str>,
+    /// When.
+    pub at: SystemTime,
+}
+
+/// By which way an order came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// The admin socket: HAProxy logs "changed from CLI".
+    Cli,
+    /// The stats page: "changed from Web interface".
+    Web,
+    /// The state file, at start.
+    StateFile,
+}
+
+/// One thing that happened. `Fleet::apply` changes state by it and returns [`Effect`]s.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// `set server B/S state …`, `enable|disable server`.
+    SetAdminState {
+        /// Which.
+        server: ServerId,
+        /// To what.
+        state: AdminState,
+        /// By whom.
+        by: Origin,
+    },
+    /// `set server B/S health …`
+    SetHealth {
+        /// Which.
+        server: ServerId,
+        /// To what.
+        health: ForcedHealth,
+        /// By whom.
+        by: Origin,
+    },
+    /// `set server B/S weight …`, `set weight B/S …`
+    SetWeight {
+        /// Which.
+        server: ServerId,
+        /// To what.
+        weight: WeightChange,
+        /// By whom.
+        by: Origin,
+    },
+    /// `set server B/S addr A [port P]`
+    SetAddress {
+        /// Which.
+        server: ServerId,
+        /// The new address, if given.
+        ip: Option<IpAddr>,
+        /// The new port, if given.
+        port: Option<u16>,
+        /// By whom.
+        by: Origin,
+    },
+    /// `set maxconn server B/S N`
+    SetMaxconn {
+        /// Which.
+        server: ServerId,
+        /// 0 lifts the limit.
+        maxconn: u32,
+    },
+    /// `enable|disable health B/S`
+    SetChecks {
+        /// Which.
+        server: ServerId,
+        /// On or off.
+        enabled: bool,
+    },
+    /// Switches a whole backend to or from maintenance.
+    SetMaintenance {
+        /// Which.
+        backend: BackendIndex,
+        /// On or off.
+        on: bool,
+    },
+    /// A probe that an [`Effect::Probe`] asked for came to an end.
+    Checked {
+        /// Which.
+        server: ServerId,
+        /// From the effect; results of an older one are dropped.
+        ticket: u64,
+        /// What came of it.
+        outcome: CheckOutcome,
+    },
+    /// A look-up that an [`Effect::Resolve`] asked for came to an end.
+    Resolved {
+        /// Which.
+        server: ServerId,
+        /// The addresses, or why there are none.
+        answer: Result<Vec<IpAddr>, Box<str>>,
+        /// How long the answer holds.
+        ttl: Duration,
+    },
+    /// A worker saw so many errors in a row on live traffic that `error_limit` was reached.
+    Observed {
+        /// Which.
+        server: ServerId,
+        /// What the last one was.
+        text: Box<str>,
+    },
+}
+
+/// Health set by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForcedHealth {
+    /// `up`
+    Up,
+    /// `stopping`
+    Stopping,
+    /// `down`
+    Down,
+}
+
+/// A change of weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightChange {
+    /// 0 to 256.
+    Absolute(u32),
+    /// Percent of the configured weight.
+    Percent(u32),
+}
+
+/// What the fleet asks the control task to do, in order.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Workers shall read `Fleet::snapshot` from now on.
+    Publish,
+    /// Slots may have opened: waiting requests of this backend are to be looked at.
+    Dispatch(BackendIndex),
+    /// Check this server now; answer with `Event::Checked` and this ticket.
+    Probe {
+        /// Which.
+        server: ServerId,
+        /// To be handed back.
+        ticket: u64,
+        /// Where (check address and port already applied).
+        to: ConnectTo,
+        /// How.
+        check: Arc<CheckSpec>,
+    },
+    /// Look this name up; answer with `Event::Resolved`.
+    Resolve {
+        /// For which server.
+        server: ServerId,
+        /// The name.
+        host: Box<str>,
+    },
+    /// A state-change line for the log targets.
+    Log {
+        /// Syslog severity: 0 emergency, 1 alert, 4 warning, 5 notice.
+        severity: u8,
+        /// HAProxy's sentence.
+        text: String,
+    },
+    /// End the requests this server is serving; flags `D` (went down) or `K` (an operator's order).
+    ShutdownSessions {
+        /// Which.
+        server: ServerId,
+        /// The first termination flag.
+        flag: char,
+    },
+    /// Drop the idle connections kept to this server.
+    CloseIdle(ServerId),
+    /// Operator state changed: write the state file.
+    Save,
+    /// Every server has had its first check: the process is ready.
+    Ready,
+}

@@ -1,0 +1,126 @@
+//! Health checks as values: what to ask a server, and what came of asking.
+//!
+//! How a result moves a server's state lives in [`crate::core::server`]; when the next check is due is decided by
+//! [`crate::core::fleet`]; the sockets are in `crate::health`.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// One server's health check, as configured (`health_check`). HAProxy: `option httpchk`, `check`, `inter`, `rise`, `fall`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckSpec {
+    /// What is asked.
+    pub kind: CheckKind,
+    /// Time between two checks of a server whose state is settled and up.
+    pub interval: Duration,
+    /// Time between checks while a server is on its way up or down.
+    pub fastinter: Duration,
+    /// Time between checks of a server that is down.
+    pub downinter: Duration,
+    /// The longest a whole check may take, connect included.
+    pub timeout: Duration,
+    /// Passes in a row that bring a server up.
+    pub rise: u32,
+    /// Failures in a row that take a server down.
+    pub fall: u32,
+    /// Checked at this address instead of the server's.
+    pub address: Option<IpAddr>,
+    /// Checked at this port instead of the server's.
+    pub port: Option<u16>,
+    /// Checked over TLS.
+    pub tls: Option<CheckTls>,
+}
+
+/// What a check asks.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CheckKind {
+    /// The connection (and the TLS handshake, if any) succeeding is enough.
+    Tcp,
+    /// One HTTP/1.1 request; redirects are never followed.
+    Http(HttpCheck),
+}
+
+/// The request of an HTTP check and what its answer must be.
+#[derive(Debug, Clone)]
+pub struct HttpCheck {
+    /// Request method; `HEAD` by default.
+    pub method: Box<str>,
+    /// Origin-form request target; `/` by default.
+    pub path: Box<str>,
+    /// The `Host` field; the server's address when absent.
+    pub host: Option<Box<str>>,
+    /// Further request fields.
+    pub headers: Vec<(Box<str>, Box<str>)>,
+    /// Status codes that pass, as inclusive ranges; exactly 200 by default.
+    pub expect: Vec<(u16, u16)>,
+    /// The body must contain a match of this.
+    pub body: Option<regex::bytes::Regex>,
+}
+
+impl PartialEq for HttpCheck {
+    fn eq(&self, other: &Self) -> bool {
+        self.method == other.method
+            && self.path == other.path
+            && self.host == other.host
+            && self.headers == other.headers
+            && self.expect == other.expect
+            && self.body.as_ref().map(|r| r.as_str()) == other.body.as_ref().map(|r| r.as_str())
+    }
+}
+
+/// TLS of a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckTls {
+    /// Server name sent and, when verifying, expected in the certificate.
+    pub server_name: Option<Box<str>>,
+    /// Whether the certificate chain must lead to a trusted root.
+    pub verify: bool,
+    /// PEM bundle of trusted roots; the system's when absent.
+    pub ca_file: Option<std::path::PathBuf>,
+}
+
+/// What became of one check. HAProxy: `check_status`, `check_code`, `check_duration`, `last_chk`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckOutcome {
+    /// The class of result; decides pass or fail.
+    pub status: CheckStatus,
+    /// HTTP status, when layer 7 was reached.
+    pub code: Option<u16>,
+    /// How long the check took.
+    pub duration: Duration,
+    /// Why, in words: a reason phrase, an operating-system error, what did not match. Empty when passed.
+    pub text: Box<str>,
+}
+
+/// HAProxy's result words (`check_status`), and the one behind each in the CSV's `check_desc`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CheckStatus {
+    /// `UNK`
+    Unknown,
+    /// `INI`: no result yet.
+    Initializing,
+    /// `SOCKERR`: the check could not be sent at all.
+    SocketError,
+    /// `L4OK`
+    L4Ok,
+    /// `L4TOUT`
+    L4Timeout,
+    /// `L4CON`
+    L4Connect,
+    /// `L6OK`
+    L6Ok,
+    /// `L6TOUT`
+    L6Timeout,
+    /// `L6RSP`
+    L6Response,
+    /// `L7TOUT`
+    L7Timeout,
+    /// `L7RSP`: not HTTP, or cut short.
+    L7Response,
+    /// `L7OK`
+    L7Ok,
+    /// `L7STS`: a status (or body) that does not pass.
+    L7Status,
+    /// `HANA`: taken down by passive observation.
+    Analyze,
+}

@@ -1,0 +1,398 @@
+//! A message head in one arena: the bytes as received, spans into them, and edits appended behind.
+//!
+//! HTTP/1 and HTTP/2 heads both end up here, so routing, rules, captures and logs are written once. Parsing fills it
+//! (`super::h1`); nothing here judges a message.
+
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
+/// Where some bytes are in the arena.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
+    /// How many bytes.
+    pub fn len(self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+}
+
+/// Fields a proxy itself looks at, recognised once while parsing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Known {
+    /// Any other field.
+    Other,
+    /// `Host`
+    Host,
+    /// `Connection`
+    Connection,
+    /// `Content-Length`
+    ContentLength,
+    /// `Transfer-Encoding`
+    TransferEncoding,
+    /// `Upgrade`
+    Upgrade,
+    /// `Expect`
+    Expect,
+    /// `Keep-Alive`
+    KeepAlive,
+    /// `Proxy-Connection`
+    ProxyConnection,
+    /// `Proxy-Authenticate`
+    ProxyAuthenticate,
+    /// `Proxy-Authorization`
+    ProxyAuthorization,
+    /// `TE`
+    Te,
+    /// `Trailer`
+    Trailer,
+    /// `HTTP2-Settings`
+    Http2Settings,
+    /// `Cookie`
+    Cookie,
+    /// `Set-Cookie`
+    SetCookie,
+    /// `X-Forwarded-For`
+    XForwardedFor,
+    /// `X-Forwarded-Proto`
+    XForwardedProto,
+    /// `X-Forwarded-Port`
+    XForwardedPort,
+    /// `X-Forwarded-Host`
+    XForwardedHost,
+    /// `Forwarded`
+    Forwarded,
+    /// `Date`
+    Date,
+    /// `Server`
+    Server,
+}
+
+impl Known {
+    /// Recognises a field name, in any case.
+    #[inline]
+    pub fn of(name: &[u8]) -> Known {
+        let candidates: &[(&[u8], Known)] = match name.len() {
+            2 => &[(b"te", Known::Te)],
+            4 => &[(b"host", Known::Host), (b"date", Known::Date)],
+            6 => &[(b"cookie", Known::Cookie), (b"expect", Known::Expect), (b"server", Known::Server)],
+            7 => &[(b"upgrade", Known::Upgrade), (b"trailer", Known::Trailer)],
+            9 => &[(b"forwarded", Known::Forwarded)],
+            10 => &[
+                (b"connection", Known::Connection),
+                (b"keep-alive", Known::KeepAlive),
+                (b"set-cookie", Known::SetCookie),
+            ],
+            14 => &[(b"content-length", Known::ContentLength), (b"http2-settings", Known::Http2Settings)],
+            15 => &[(b"x-forwarded-for", Known::XForwardedFor)],
+            16 => &[
+                (b"proxy-connection", Known::ProxyConnection),
+                (b"x-forwarded-port", Known::XForwardedPort),
+                (b"x-forwarded-host", Known::XForwardedHost),
+            ],
+            17 => &[(b"transfer-encoding", Known::TransferEncoding), (b"x-forwarded-proto", Known::XForwardedProto)],
+            18 => &[(b"proxy-authenticate", Known::ProxyAuthenticate)],
+            19 => &[(b"proxy-authorization", Known::ProxyAuthorization)],
+            _ => &[],
+        };
+        for (text, known) in candidates {
+            if name.eq_ignore_ascii_case(text) {
+                return *known;
+            }
+        }
+        Known::Other
+    }
+}
+
+/// One field: its name, its value, what it is, and whether it still counts.
+#[derive(Debug, Clone, Copy)]
+pub struct Field {
+    name: Span,
+    value: Span,
+    known: Known,
+    removed: bool,
+}
+
+impl Field {
+    /// What the field is.
+    pub fn known(&self) -> Known {
+        self.known
+    }
+}
+
+/// HTTP versions of HTTP/1 messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Version {
+    /// `HTTP/1.0`
+    Http10,
+    /// `HTTP/1.1`
+    #[default]
+    Http11,
+}
+
+impl Version {
+    /// As on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Version::Http10 => "HTTP/1.0",
+            Version::Http11 => "HTTP/1.1",
+        }
+    }
+}
+
+/// A request's or a response's head. Cleared and reused from message to message.
+#[derive(Debug, Default, Clone)]
+pub struct Head {
+    arena: Vec<u8>,
+    method: Span,
+    target: Span,
+    /// What is sent on and matched: the normalised origin-form target.
+    forward_target: Span,
+    reason: Span,
+    status: u16,
+    version: Version,
+    fields: SmallVec<[Field; 24]>,
+}
+
+impl Head {
+    /// An empty head.
+    pub fn new() -> Head {
+        Head::default()
+    }
+
+    /// Forgets everything but the memory.
+    pub fn clear(&mut self) {
+        self.arena.clear();
+        self.fields.clear();
+        self.method = Span::default();
+        self.target = Span::default();
+        self.forward_target = Span::default();
+        self.reason = Span::default();
+        self.status = 0;
+        self.version = Version::Http11;
+    }
+
+    /// Starts a head from its bytes: they become the arena, and spans given to the setters are offsets into them.
+    pub fn fill(&mut self, bytes: &[u8]) {
+        self.clear();
+        self.arena.extend_from_slice(bytes);
+    }
+
+    /// A span of the arena, for parsers that know offsets. Clamped to the arena.
+    pub fn span(&self, range: Range<usize>) -> Span {
+        let end = range.end.min(self.arena.len());
+        Span { start: range.start.min(end) as u32, end: end as u32 }
+    }
+
+    /// Appends bytes to the arena.
+    pub fn store(&mut self, bytes: &[u8]) -> Span {
+        let start = self.arena.len();
+        self.arena.extend_from_slice(bytes);
+        self.span(start..self.arena.len())
+    }
+
+    /// The bytes of a span.
+    #[inline]
+    pub fn bytes(&self, span: Span) -> &[u8] {
+        &self.arena[span.range()]
+    }
+
+    /// Sets the request line. `target` is as received; it is forwarded and matched as it is until
+    /// [`Head::set_forward_target`] says otherwise.
+    pub fn set_request_line(&mut self, method: Span, target: Span, version: Version) {
+        self.method = method;
+        self.target = target;
+        self.forward_target = target;
+        self.version = version;
+    }
+
+    /// Sets the status line.
+    pub fn set_status_line(&mut self, status: u16, reason: Span, version: Version) {
+        self.status = status;
+        self.reason = reason;
+        self.version = version;
+    }
+
+    /// Sets what is forwarded and matched instead of the received target.
+    pub fn set_forward_target(&mut self, target: Span) {
+        self.forward_target = target;
+    }
+
+    /// Appends a field whose name and value are already in the arena.
+    pub fn push_span(&mut self, name: Span, value: Span) -> Known {
+        let known = Known::of(self.bytes(name));
+        self.fields.push(Field { name, value, known, removed: false });
+        known
+    }
+
+    /// The request method.
+    pub fn method(&self) -> &[u8] {
+        self.bytes(self.method)
+    }
+
+    /// The request target as received.
+    pub fn target(&self) -> &[u8] {
+        self.bytes(self.target)
+    }
+
+    /// The normalised target: what is matched and sent on.
+    pub fn forward_target(&self) -> &[u8] {
+        self.bytes(self.forward_target)
+    }
+
+    /// Path of the normalised target, without query.
+    pub fn path(&self) -> &[u8] {
+        let t = self.forward_target();
+        &t[..memchr::memchr(b'?', t).unwrap_or(t.len())]
+    }
+
+    /// Query of the normalised target, without the question mark; `None` when there is none.
+    pub fn query(&self) -> Option<&[u8]> {
+        let t = self.forward_target();
+        memchr::memchr(b'?', t).map(|i| &t[i + 1..])
+    }
+
+    /// The status code; 0 in a request.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The reason phrase as received.
+    pub fn reason(&self) -> &[u8] {
+        self.bytes(self.reason)
+    }
+
+    /// The message's version.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The fields that still count, in order, as (what it is, name, value).
+    pub fn fields(&self) -> impl Iterator<Item = (Known, &[u8], &[u8])> {
+        self.fields.iter().filter(|f| !f.removed).map(|f| (f.known, self.bytes(f.name), self.bytes(f.value)))
+    }
+
+    /// How many fields were received or added, removed ones included.
+    pub fn field_count(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// The first value of a known field.
+    pub fn known(&self, known: Known) -> Option<&[u8]> {
+        self.fields.iter().find(|f| f.known == known && !f.removed).map(|f| self.bytes(f.value))
+    }
+
+    /// All values of a known field.
+    pub fn known_all(&self, known: Known) -> impl Iterator<Item = &[u8]> {
+        self.fields.iter().filter(move |f| f.known == known && !f.removed).map(|f| self.bytes(f.value))
+    }
+
+    /// The first value of a field, by name in any case.
+    pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
+        self.get_all(name).next()
+    }
+
+    /// The last value of a field, by name in any case.
+    pub fn get_last(&self, name: &[u8]) -> Option<&[u8]> {
+        self.fields
+            .iter()
+            .rev()
+            .find(|f| !f.removed && self.bytes(f.name).eq_ignore_ascii_case(name))
+            .map(|f| self.bytes(f.value))
+    }
+
+    /// All values of a field, by name in any case.
+    pub fn get_all<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.fields
+            .iter()
+            .filter(move |f| !f.removed && f.name.len() == name.len() && self.bytes(f.name).eq_ignore_ascii_case(name))
+            .map(|f| self.bytes(f.value))
+    }
+
+    /// Adds a field at the end. The caller vouches for both being valid field text.
+    pub fn add(&mut self, name: &[u8], value: &[u8]) {
+        let name = self.store(name);
+        let value = self.store(value);
+        self.push_span(name, value);
+    }
+
+    /// Removes all fields of that name; returns how many.
+    pub fn remove(&mut self, name: &[u8]) -> usize {
+        let mut removed = 0;
+        for i in 0..self.fields.len() {
+            let f = self.fields[i];
+            if !f.removed && f.name.len() == name.len() && self.arena[f.name.range()].eq_ignore_ascii_case(name) {
+                self.fields[i].removed = true;
+                removed += 1;
+            }
+        }
+        removed
+    }
+
+    /// Removes all fields of that kind.
+    pub fn remove_known(&mut self, known: Known) {
+        for f in self.fields.iter_mut().filter(|f| f.known == known) {
+            f.removed = true;
+        }
+    }
+
+    /// Removes all fields of that name and adds one.
+    pub fn set(&mut self, name: &[u8], value: &[u8]) {
+        self.remove(name);
+        self.add(name, value);
+    }
+
+    /// Offers each remaining field to `edit`, which may keep it, drop it or give it another value.
+    pub fn edit_fields(&mut self, mut edit: impl FnMut(Known, &[u8], &[u8]) -> Edit) {
+        for i in 0..self.fields.len() {
+            let f = self.fields[i];
+            if f.removed {
+                continue;
+            }
+            match edit(f.known, &self.arena[f.name.range()], &self.arena[f.value.range()]) {
+                Edit::Keep => {}
+                Edit::Remove => self.fields[i].removed = true,
+                Edit::Value(value) => self.fields[i].value = self.store(&value),
+            }
+        }
+    }
+
+    /// Writes the remaining fields as `name: value` lines, without the empty line at the end.
+    pub fn write_fields(&self, out: &mut Vec<u8>) {
+        for f in self.fields.iter().filter(|f| !f.removed) {
+            out.extend_from_slice(&self.arena[f.name.range()]);
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(&self.arena[f.value.range()]);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// Bytes of memory held.
+    pub fn capacity(&self) -> usize {
+        self.arena.capacity()
+    }
+}
+
+/// What [`Head::edit_fields`] does with a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edit {
+    /// It stays.
+    Keep,
+    /// It goes.
+    Remove,
+    /// It gets this value.
+    Value(Vec<u8>),
+}

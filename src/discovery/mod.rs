@@ -1,0 +1,1 @@
+//! Looking server names up.

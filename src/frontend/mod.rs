@@ -1,0 +1,1 @@
+//! The client side: one connection after another, one request after another.

@@ -1,0 +1,1 @@
+//! Getting log lines out: per-worker batches, one writer, syslog transports.
