@@ -301,12 +301,12 @@ impl Head {
     }
 
     /// The first value of a field, by name in any case.
-    pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
+    pub fn get<'a>(&'a self, name: &[u8]) -> Option<&'a [u8]> {
         self.get_all(name).next()
     }
 
     /// The last value of a field, by name in any case.
-    pub fn get_last(&self, name: &[u8]) -> Option<&[u8]> {
+    pub fn get_last<'a>(&'a self, name: &[u8]) -> Option<&'a [u8]> {
         self.fields
             .iter()
             .rev()
@@ -315,7 +315,7 @@ impl Head {
     }
 
     /// All values of a field, by name in any case.
-    pub fn get_all<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    pub fn get_all<'a, 'n>(&'a self, name: &'n [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         self.fields
             .iter()
             .filter(move |f| !f.removed && f.name.len() == name.len() && self.bytes(f.name).eq_ignore_ascii_case(name))
