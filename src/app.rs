@@ -164,7 +164,8 @@ fn bind_contexts(model: &Model) -> Result<Vec<BindContext>> {
     Ok(contexts)
 }
 
-fn shown(address: &BindAddress) -> String {
+/// An address as people write it.
+pub fn shown(address: &BindAddress) -> String {
     match address {
         BindAddress::Tcp(a) => a.to_string(),
         BindAddress::Unix(u) => u.path.display().to_string(),

@@ -56,6 +56,7 @@ pub fn open(bind: &Bind, workers: usize) -> Result<Vec<OpenListener>, BindError>
     match &bind.address {
         BindAddress::Tcp(address) => {
             let mut address = *address;
+            refuse_if_taken(address).map_err(|source| BindError::Tcp { address, source })?;
             let mut listeners = Vec::with_capacity(workers);
             for _ in 0..workers {
                 let listener = open_tcp(address, bind.backlog).map_err(|source| BindError::Tcp { address, source })?;
@@ -78,6 +79,21 @@ pub fn open(bind: &Bind, workers: usize) -> Result<Vec<OpenListener>, BindError>
     }
 }
 
+/// `SO_REUSEPORT` would let a second lockgate share the port in silence and take half its connections: so the port is
+/// first asked for without it.
+fn refuse_if_taken(address: SocketAddr) -> io::Result<()> {
+    if address.port() == 0 {
+        return Ok(());
+    }
+    let domain = if address.is_ipv6() { Domain::IPV6 } else { Domain::IPV4 };
+    let socket = RawSocket::new(domain, Type::STREAM.cloexec(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())
+}
+
 fn open_tcp(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListener> {
     let domain = if address.is_ipv6() { Domain::IPV6 } else { Domain::IPV4 };
     let socket = RawSocket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
@@ -85,8 +101,6 @@ fn open_tcp(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListen
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    // Another process on the same address must be an error, so the port is first taken without SO_REUSEPORT in mind:
-    // the kernel lets only sockets of one user that all asked for it share.
     socket.set_reuse_port(true)?;
     // Accepted sockets inherit it, which saves a system call per connection.
     socket.set_tcp_nodelay(true)?;
