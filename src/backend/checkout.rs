@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 use std::task::{Context, Poll};
 
 use crate::core::fleet::snapshot::{BackendView, ServerView};
@@ -35,9 +36,11 @@ impl Drop for Lease {
     }
 }
 
-/// Gives free places to waiting requests, by the newest snapshot. Costs two loads when nobody waits.
+/// Gives free places to waiting requests, by the newest snapshot. Costs one load when nobody waits.
 fn wake_waiting(shared: &Shared, view: &BackendView) {
-    if view.live.queued.now() == 0 && view.servers.iter().all(|s| s.live.queued.now() == 0) {
+    // Pairs with the gauge that was moved just before: either this sees who waits, or who waits sees the free place.
+    fence(Ordering::SeqCst);
+    if view.live.waiting.now() == 0 {
         return;
     }
     let snapshot = shared.snapshot.load();
@@ -87,31 +90,25 @@ pub fn checkout(shared: &Arc<Shared>, view: &Arc<BackendView>, wish: Wish, rng: 
     if !view.picker.has_candidates() && !view.awaiting_first_check {
         return Checkout::NoServer;
     }
-    join(shared, view, None)
+    join(shared, view, None, wish.hash)
 }
 
 fn checkout_bound(shared: &Arc<Shared>, view: &Arc<BackendView>, bound: usize) -> Checkout {
     if claim(view, bound) {
         return Checkout::Leased(Lease { view: view.clone(), server: bound, shared: shared.clone() });
     }
-    join(shared, view, Some(bound))
+    join(shared, view, Some(bound), None)
 }
 
 fn claim(view: &BackendView, server: usize) -> bool {
     view.servers.get(server).is_some_and(|s| s.live.inflight.try_rise(s.maxconn))
 }
 
-fn join(shared: &Arc<Shared>, view: &Arc<BackendView>, server: Option<usize>) -> Checkout {
-    let full = match server.and_then(|s| view.servers.get(s)) {
-        Some(s) => view.spec.server_queue_max.is_some_and(|max| s.live.queued.now() >= max),
-        None => view.live.queued.now() >= view.spec.queue_max,
-    };
-    if full {
-        return Checkout::QueueFull;
-    }
-    let waiter = Waiter::new();
-    let place = queue::join(view, server.map(|s| s as u32), waiter.clone());
-    let ahead = match server.and_then(|s| view.servers.get(s)) {
+fn join(shared: &Arc<Shared>, view: &Arc<BackendView>, server: Option<usize>, hash: Option<u64>) -> Checkout {
+    let waiter = Waiter::with_hash(hash);
+    let bound = server.map(|s| s as u32);
+    let Ok(place) = queue::enter(view, bound, waiter.clone()) else { return Checkout::QueueFull };
+    let line = match server.and_then(|s| view.servers.get(s)) {
         Some(s) => s.live.queued.now(),
         None => view.live.queued.now(),
     };
@@ -121,13 +118,10 @@ fn join(shared: &Arc<Shared>, view: &Arc<BackendView>, server: Option<usize>) ->
         waiter,
         place: Some(place),
         bound: server.is_some(),
-        ahead: ahead.saturating_sub(1),
+        ahead: line.saturating_sub(1),
     };
     // A place may have been freed between the failed claim and the joining; nobody would tell us.
-    let snapshot = shared.snapshot.load();
-    if let Some(newest) = snapshot.backends.get(view.index.0 as usize) {
-        queue::dispatch(newest);
-    }
+    wake_waiting(shared, view);
     Checkout::Wait(waiting)
 }
 

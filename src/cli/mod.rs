@@ -54,7 +54,17 @@ pub fn main() -> ExitCode {
         Command::Ctl(args) => ctl::run(&args),
         Command::Schema => schema::run(),
         Command::Demo(args) => demo::run(&args),
-        Command::Respond(args) => respond::run(&args),
+        Command::Respond(args) => finished(respond::run(&args)),
+    }
+}
+
+fn finished(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lockgate: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 
