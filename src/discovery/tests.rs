@@ -183,3 +183,9 @@ async fn without_name_servers_the_reason_is_told() {
     assert_eq!(&*lookup.lookup("web.test").await.0.unwrap_err(), "no name server in /etc/resolv.conf");
     assert!(lookup.lookup("localhost").await.0.is_ok());
 }
+
+#[tokio::test]
+async fn the_systems_own_configuration_never_stops_a_start() {
+    let lookup = Lookup::system().with_hosts("/nonexistent/hosts".into());
+    assert_eq!(lookup.lookup("localhost").await.0.unwrap().len(), 2);
+}
