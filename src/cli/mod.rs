@@ -1,1 +1,4 @@
 //! Flags and sub-commands.
+
+pub mod check;
+pub mod schema;
