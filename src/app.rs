@@ -11,26 +11,27 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::config::model::{Bind, BindAddress, Model};
-use crate::control::orders::ControlOrders;
+//ADM use crate::control::orders::ControlOrders;
 use crate::control::state_file::StateFile;
 use crate::control::{ControlHandle, ControlParts};
+use crate::core;
+use crate::core::fleet::Fleet;
 use crate::core::fleet::live::ProcessLive;
-use crate::core::fleet::{Fleet, SavedState};
+use crate::core::fleet::saved::SavedState;
 use crate::core::limit::RateTable;
 use crate::core::route::RouteIndex;
 use crate::discovery::Lookup;
 use crate::frontend::worker::{self, BindContext, WorkerParts};
 use crate::listener::bind::{self, OpenListener};
 use crate::listener::per_source::PerSource;
-use crate::log::{ControlLog, LogWriter, WorkerLog};
+use crate::log::{ControlLog, LogClock, LogSetup, LogWriter, WorkerLog, system_zone};
 use crate::runtime::notify::notify;
 use crate::runtime::shared::{CONTROL_BACKLOG, Shared, WorkerReport};
 use crate::runtime::worker::{WorkerHandle, WorkerOrder, local_runtime, spawn};
 use crate::runtime::{clock, limits};
 use crate::tls::Resumption;
 use crate::tls::acceptor;
-use crate::tls::store::CertificateStore;
-use crate::{admin, core};
+use crate::tls::store::CertificateStore; //ADM
 
 /// How often a stopping process looks whether its workers are gone.
 const LEAVE_POLL: Duration = Duration::from_millis(10);
@@ -65,8 +66,8 @@ pub fn run(model: Model, on_listening: impl FnOnce(&Listening)) -> Result<()> {
         let Started { workers, threads, shared, log_writer, log, reports, control, first_effects } = started;
         let control = ControlHandle::new(control);
         // Admin sockets are opened before anything is said to be up, so that a clash ends the start.
-        let server = admin::open(&admin_sockets).context("cannot open an admin socket")?;
-        tokio::task::spawn_local(admin::serve(server, std::rc::Rc::new(ControlOrders::new(control.clone()))));
+        //ADM let server = admin::open(&admin_sockets).context("cannot open an admin socket")?;
+        //ADM tokio::task::spawn_local(admin::serve(server, std::rc::Rc::new(ControlOrders::new(control.clone()))));
         tokio::task::spawn_local(control.clone().hear_workers(reports));
         tokio::task::spawn_local(control.clone().keep_rates());
         control.carry_out(first_effects);
@@ -75,7 +76,7 @@ pub fn run(model: Model, on_listening: impl FnOnce(&Listening)) -> Result<()> {
         on_listening(&listening);
         serve_until_signal(&log_writer).await?;
         leave(&shared, &workers, threads, grace, &log).await?;
-        admin::remove_sockets(&admin_sockets);
+        //ADM admin::remove_sockets(&admin_sockets);
         remove_unix_binds(&listening);
         log_writer.shutdown();
         Ok(())
@@ -86,9 +87,14 @@ fn start(model: Model, descriptors: u64) -> Result<(Started, Listening)> {
     let threads = model.global.threads;
     let process = ProcessLive::new();
     let (log_writer, worker_logs, log) =
-        LogWriter::start(&model.global.logs, threads, process.clone()).context("cannot start logging")?;
-    let contexts = bind_contexts(&model)?;
+        LogWriter::start(&model.global.logs, log_setup(threads, &process)).context("cannot start logging")?;
+    let mut contexts = bind_contexts(&model)?;
     let (listeners, listening) = open_binds(&model.binds, threads)?;
+    for (context, (_, got)) in contexts.iter_mut().zip(&listening.binds) {
+        if let BindAddress::Tcp(address) = got {
+            context.address = Some(*address);
+        }
+    }
     let saved = match &model.global.state_file {
         Some(path) => StateFile::load(path).with_context(|| format!("cannot read {}", path.display()))?,
         None => SavedState::default(),
@@ -126,9 +132,18 @@ fn start(model: Model, descriptors: u64) -> Result<(Started, Listening)> {
         global: model.global,
         descriptors,
     };
-    let started =
-        Started { workers, threads: handles, shared, log_writer, log, reports, control, first_effects };
+    let started = Started { workers, threads: handles, shared, log_writer, log, reports, control, first_effects };
     Ok((started, listening))
+}
+
+fn log_setup(workers: usize, live: &Arc<ProcessLive>) -> LogSetup {
+    LogSetup {
+        workers,
+        live: live.clone(),
+        pid: std::process::id(),
+        zone: system_zone(),
+        clock: LogClock { monotonic: clock::now, wall: clock::wall },
+    }
 }
 
 /// What every worker needs to know of each bind.
@@ -152,9 +167,9 @@ fn bind_contexts(model: &Model) -> Result<Vec<BindContext>> {
         };
         contexts.push(BindContext {
             frontend,
-            port: match &bind.address {
-                BindAddress::Tcp(a) => a.port(),
-                BindAddress::Unix(_) => 0,
+            address: match &bind.address {
+                BindAddress::Tcp(a) => Some(*a),
+                BindAddress::Unix(_) => None,
             },
             tls,
             name: (number + 1).to_string(),

@@ -11,6 +11,7 @@ use super::run;
 use crate::app;
 use crate::config::model::{BindAddress, Model};
 use crate::config::{self, Host, Source};
+use crate::runtime::clock;
 use crate::runtime::worker::spawn;
 use crate::tls::selfsigned;
 
@@ -68,7 +69,7 @@ fn prepare(args: &DemoArgs) -> Result<Prepared> {
     let text = configuration(&folder, &certificate, &servers, free_port(args.http_port), free_port(args.https_port));
     std::fs::write(folder.join("demo.yaml"), &text)?;
     let source = Source { name: "demo.yaml".into(), text };
-    let (model, report) = config::load(&source, &Host);
+    let (model, report) = config::load(&source, &Host::new(folder.clone(), clock::wall()));
     let model = model.with_context(|| format!("the demo's own configuration is refused:\n{}", report.render(false)))?;
     Ok(Prepared { model, folder, servers, temporary })
 }

@@ -1,7 +1,7 @@
 //! Flags and sub-commands. Each command has its file; this one only knows their names.
 
 mod check;
-mod ctl;
+//ADM mod ctl;
 mod demo;
 mod respond;
 mod run;
@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::runtime::clock;
 
 /// A layer-7 load balancer and TLS terminator that speaks HAProxy's operational language.
 #[derive(Debug, Parser)]
@@ -34,8 +36,8 @@ enum Command {
         #[arg(short, long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Say something to the admin socket of a running lockgate
-    Ctl(ctl::CtlArgs),
+    // Say something to the admin socket of a running lockgate
+    //ADM Ctl(ctl::CtlArgs),
     /// Print the JSON schema of the configuration, for editors
     Schema,
     /// Try it all out: three web servers, lockgate in front of them, and what to type
@@ -50,8 +52,8 @@ pub fn main() -> ExitCode {
     start_tracing();
     match cli.command {
         Command::Run { config } => run::run(&config),
-        Command::Check { config } => check::run(&config),
-        Command::Ctl(args) => ctl::run(&args),
+        Command::Check { config } => check::run(&config, clock::wall()),
+        //ADM Command::Ctl(args) => ctl::run(&args),
         Command::Schema => schema::run(),
         Command::Demo(args) => demo::run(&args),
         Command::Respond(args) => finished(respond::run(&args)),

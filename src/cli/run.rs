@@ -1,10 +1,12 @@
 //! `lockgate run`: reads the configuration, says what is wrong with it, or serves.
 
+use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
 use super::check;
 use crate::app;
+use crate::runtime::clock;
 
 /// Exit code for a configuration that is wrong.
 const BAD_CONFIG: u8 = 1;
@@ -13,7 +15,13 @@ const CANNOT_START: u8 = 2;
 
 /// Serves until a signal.
 pub fn run(file: &Path) -> ExitCode {
-    let Some(model) = check::load(file) else { return ExitCode::from(BAD_CONFIG) };
+    let (model, report) = check::load(file, clock::wall());
+    let color = std::io::stderr().is_terminal();
+    eprint!("{}", report.render(color));
+    let Some(model) = model else {
+        eprintln!("{}", check::verdict(None, &report));
+        return ExitCode::from(BAD_CONFIG);
+    };
     serve(model, |listening| {
         for (_, address) in &listening.binds {
             tracing::info!(address = %app::shown(address), "listening");

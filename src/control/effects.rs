@@ -3,9 +3,9 @@
 use super::ControlHandle;
 use crate::core::fleet::event::{Effect, Event};
 use crate::core::queue;
+use crate::health;
 use crate::runtime::notify::notify;
 use crate::runtime::worker::WorkerOrder;
-use crate::health;
 
 impl ControlHandle {
     pub(super) fn carry_out_one(&self, effect: Effect) {

@@ -12,6 +12,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::{Notify, mpsc};
 
@@ -32,7 +33,6 @@ use self::state_file::StateFile;
 const ERRORS_MAX: usize = 64;
 
 /// The control task's belongings.
-#[derive(Debug)]
 pub struct Control {
     fleet: Fleet,
     shared: Arc<Shared>,
@@ -50,7 +50,7 @@ pub struct Control {
 }
 
 /// The way to the control state for everything that runs on the control thread.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ControlHandle {
     control: Rc<RefCell<Control>>,
     changed: Rc<Notify>,
@@ -58,7 +58,6 @@ pub struct ControlHandle {
 }
 
 /// What a control task is made of.
-#[derive(Debug)]
 pub struct ControlParts {
     /// The fleet.
     pub fleet: Fleet,
@@ -82,7 +81,8 @@ impl ControlHandle {
     /// Takes charge.
     pub fn new(parts: ControlParts) -> ControlHandle {
         let now = clock::now();
-        let rates = Rates::new(&parts.fleet, now);
+        let mut rates = Rates::default();
+        rates.sample(&parts.fleet, 0, now);
         let control = Control {
             rates,
             fleet: parts.fleet,
@@ -175,7 +175,8 @@ impl ControlHandle {
         loop {
             tick.tick().await;
             let control = &mut *self.control.borrow_mut();
-            control.rates.sample(&control.fleet, clock::now());
+            let admin = control.shared.process.admin_connections.load(Ordering::Relaxed);
+            control.rates.sample(&control.fleet, admin, clock::now());
             let now = control.status_line();
             if now != status {
                 notify(&format!("STATUS={now}"));

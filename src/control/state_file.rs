@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
-use crate::core::fleet::SavedState;
+use crate::core::fleet::saved::SavedState;
 
 /// The state file, and the thread that writes it.
 #[derive(Debug)]

@@ -110,7 +110,7 @@ pub async fn serve(
 ) {
     let Arrival { socket, peer, permits, .. } = arrival;
     let accepted = clock::now();
-    let place = worker.registry.enter(worker.index, bind.frontend, peer, accepted);
+    let place = worker.registry.enter(worker.index, &bind, peer, accepted, clock::wall());
     poll_fn(|cx| {
         place.entry.set_waker(cx.waker());
         Poll::Ready(())

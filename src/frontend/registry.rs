@@ -4,10 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use slab::Slab;
 
+use super::worker::BindContext;
 use crate::core::fleet::spec::ServerId;
 
 /// What a connection is doing.
@@ -19,6 +20,8 @@ pub enum Doing {
     Idle,
     /// Reading a request head.
     Request,
+    /// Held because of a limit.
+    Tarpit,
     /// Waiting for a server.
     Queue,
     /// Connecting.
@@ -38,8 +41,14 @@ pub struct StreamEntry {
     pub id: u64,
     /// Since when.
     pub since: Instant,
+    /// The same by the wall clock.
+    pub began_at: SystemTime,
     /// The client.
     pub peer: Option<SocketAddr>,
+    /// Where it connected to.
+    pub destination: Option<SocketAddr>,
+    /// The client side is TLS.
+    pub tls: bool,
     /// Position of its frontend.
     pub frontend: usize,
     /// What it is doing.
@@ -52,6 +61,8 @@ pub struct StreamEntry {
     pub server: Cell<Option<ServerId>>,
     /// Requests so far.
     pub requests: Cell<u32>,
+    /// Retries of the current request.
+    pub retries: Cell<u32>,
     /// Bytes of the current request from the client.
     pub bytes_in: Cell<u64>,
     /// Bytes of the current answer to the client.
@@ -98,26 +109,31 @@ pub struct Registered {
 }
 
 impl Registry {
-    /// Enters a connection. `worker` makes ids unique in the process.
+    /// Enters a connection that came in by `bind` on the worker of that position.
     pub fn enter(
         self: &Rc<Self>,
         worker: usize,
-        frontend: usize,
+        bind: &BindContext,
         peer: Option<SocketAddr>,
         now: Instant,
+        began_at: SystemTime,
     ) -> Registered {
         let serial = self.next.get();
         self.next.set(serial.wrapping_add(1));
         let entry = Rc::new(StreamEntry {
-            id: ((worker as u64) << 48) | (serial & 0xffff_ffff_ffff),
+            id: ((worker as u64 + 1) << 40) | (serial & 0xff_ffff_ffff),
             since: now,
+            began_at,
             peer,
-            frontend,
+            destination: bind.address,
+            tls: bind.tls.is_some(),
+            frontend: bind.frontend,
             doing: Cell::new(Doing::Idle),
             request_since: Cell::new(None),
             backend: Cell::new(None),
             server: Cell::new(None),
             requests: Cell::new(0),
+            retries: Cell::new(0),
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
             kill: Cell::new(None),

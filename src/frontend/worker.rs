@@ -1,6 +1,7 @@
 //! A worker thread: what it holds, and its life: accept, serve, obey orders, leave.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,8 +14,9 @@ use super::registry::{Doing, Registry};
 use super::stream::Scratch;
 use crate::backend::pool::Pool;
 use crate::core::admin::StreamRow;
+use crate::core::admin::sessions::StreamState;
 use crate::core::fleet::live::FrontendLive;
-use crate::core::fleet::snapshot::Snapshot;
+use crate::core::fleet::snapshot::{ConnectTo, Snapshot};
 use crate::core::stats::counters::{Counter, Shard};
 use crate::listener::accept::Acceptor;
 use crate::listener::bind::OpenListener;
@@ -40,8 +42,8 @@ const LOAD_SLACK: u32 = 4;
 pub struct BindContext {
     /// Position of the frontend.
     pub frontend: usize,
-    /// The port clients connected to; 0 for unix sockets.
-    pub port: u16,
+    /// The address clients connect to; `None` for unix sockets.
+    pub address: Option<SocketAddr>,
     /// TLS, if the bind terminates it.
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// The bind as the log names it.
@@ -51,7 +53,6 @@ pub struct BindContext {
 }
 
 /// What a worker is made of.
-#[derive(Debug)]
 pub struct WorkerParts {
     /// Its position.
     pub index: usize,
@@ -70,7 +71,6 @@ pub struct WorkerParts {
 }
 
 /// A worker. Everything in it belongs to one thread.
-#[derive(Debug)]
 pub struct Worker {
     /// Its position.
     pub index: usize,
@@ -233,25 +233,37 @@ fn list(worker: &Worker) -> Vec<StreamRow> {
         let server = e.server.get().and_then(|id| backend?.servers.get(id.index as usize));
         rows.push(StreamRow {
             id: e.id,
-            client: e.peer,
-            frontend: snapshot.frontends.get(e.frontend).map_or("", |f| &f.spec.name).into(),
-            backend: backend.map(|b| b.spec.name.clone()),
-            server: server.map(|s| s.spec.name.clone()),
+            began_at: e.began_at,
             age: now.saturating_duration_since(e.since),
-            request_age: e.request_since.get().map(|at| now.saturating_duration_since(at)),
+            source: e.peer,
+            destination: e.destination,
+            tls: e.tls,
+            frontend: snapshot
+                .frontends
+                .get(e.frontend)
+                .map_or_else(|| (Box::default(), 0), |f| (f.spec.name.clone(), f.spec.iid)),
+            backend: backend.map(|b| (b.spec.name.clone(), b.spec.iid)),
+            server: server.map(|s| (s.spec.name.clone(), s.id.index + 1)),
+            server_address: server.and_then(|s| match s.address {
+                Some(ConnectTo::Ip(address)) => Some(address),
+                _ => None,
+            }),
+            requests: e.requests.get(),
+            retries: e.retries.get(),
             state: match e.doing.get() {
-                Doing::Handshake => "handshake",
-                Doing::Idle => "idle",
-                Doing::Request => "request",
-                Doing::Queue => "queue",
-                Doing::Connect => "connect",
-                Doing::Headers => "headers",
-                Doing::Data => "data",
-                Doing::Tunnel => "tunnel",
+                Doing::Handshake | Doing::Idle | Doing::Request => StreamState::Request,
+                Doing::Tarpit => StreamState::Tarpit,
+                Doing::Queue => StreamState::Queue,
+                Doing::Connect => StreamState::Connect,
+                Doing::Headers => StreamState::Response,
+                Doing::Data => StreamState::Transfer,
+                Doing::Tunnel => StreamState::Tunnel,
             },
-            requests: u64::from(e.requests.get()),
+            client_expires_in: None,
+            server_expires_in: None,
             bytes_in: e.bytes_in.get(),
             bytes_out: e.bytes_out.get(),
+            request: Box::default(),
         });
     });
     rows

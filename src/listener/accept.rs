@@ -36,7 +36,9 @@ impl Acceptor {
         loop {
             let error = match self {
                 Acceptor::Tcp(l) => match l.accept().await {
-                    Ok((s, peer)) => return (Socket::Tcp(s), Some(SocketAddr::new(peer.ip().to_canonical(), peer.port()))),
+                    Ok((s, peer)) => {
+                        return (Socket::Tcp(s), Some(SocketAddr::new(peer.ip().to_canonical(), peer.port())));
+                    }
                     Err(e) => e,
                 },
                 Acceptor::Unix(l) => match l.accept().await {
@@ -62,6 +64,8 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
         || matches!(
             error.raw_os_error(),
-            Some(libc::EPROTO | libc::EPERM | libc::ENETDOWN | libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EHOSTDOWN)
+            Some(
+                libc::EPROTO | libc::EPERM | libc::ENETDOWN | libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EHOSTDOWN
+            )
         )
 }

@@ -280,13 +280,7 @@ impl Stream<'_> {
     }
 
     /// Prepares another attempt, or ends the request.
-    async fn again(
-        &mut self,
-        view: &Arc<BackendView>,
-        failure: Failure,
-        end: End,
-        wish: &mut Wish,
-    ) -> Result<(), End> {
+    async fn again(&mut self, view: &Arc<BackendView>, failure: Failure, end: End, wish: &mut Wish) -> Result<(), End> {
         let verdict = self.verdict(view, failure);
         let failed = self.e.server;
         let shard = self.worker.shard;
@@ -308,6 +302,7 @@ impl Stream<'_> {
             return Ok(());
         }
         self.e.retries += 1;
+        self.connection.place.entry.retries.set(self.e.retries);
         let elsewhere = view.spec.redispatch
             && view.servers.iter().enumerate().any(|(i, s)| Some(i) != failed && s.eligible)
             && view.picker.has_candidates();

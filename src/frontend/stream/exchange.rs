@@ -220,9 +220,7 @@ impl Stream<'_> {
             let on_client = uploading == upload::Progress::AwaitsClient && !(expects && upload.received == 0);
             connection.deadline.set(active + waits.on(on_client));
             match connection.deadline.poll_passed(cx) {
-                Poll::Ready(()) if on_client => {
-                    Poll::Ready(Heard::End(End::new(Cause::ClientTimeout, Phase::Headers)))
-                }
+                Poll::Ready(()) if on_client => Poll::Ready(Heard::End(End::new(Cause::ClientTimeout, Phase::Headers))),
                 Poll::Ready(()) => Poll::Ready(Heard::End(End::new(Cause::ServerTimeout, Phase::Headers))),
                 Poll::Pending => Poll::Pending,
             }
@@ -377,16 +375,8 @@ impl Stream<'_> {
                 }
             }
             let io = &mut connection.io;
-            let polled = down.poll(
-                cx,
-                io,
-                &mut side.socket,
-                &mut side.buffer,
-                &mut scratch.out,
-                shelf,
-                bytes_out,
-                &mut moved,
-            );
+            let polled =
+                down.poll(cx, io, &mut side.socket, &mut side.buffer, &mut scratch.out, shelf, bytes_out, &mut moved);
             let progress = match polled {
                 Ok(download::Progress::Done) => return Poll::Ready(Cause::Done),
                 Ok(progress) => progress,

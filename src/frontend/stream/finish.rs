@@ -171,15 +171,17 @@ impl Epilogue {
         let server = backend.zip(named).and_then(|(b, i)| b.servers.get(i));
         let spec = &frontend.spec;
         let scratch = &mut *self.scratch;
-        if self.understood && backend.is_some() | matches!(end.cause, Cause::Local(_) | Cause::Denied(_) | Cause::Tarpitted) {
+        if self.understood
+            && backend.is_some() | matches!(end.cause, Cause::Local(_) | Cause::Denied(_) | Cause::Tarpitted)
+        {
             // Both kinds declared: both blocks are shown, the response's with empty values when no answer came.
             scratch.response_captures.resize(spec.capture.response.len(), Default::default());
         }
         let has = |n: usize, wanted: usize| self.understood && wanted > 0 && n == wanted;
-        let request_captures = has(scratch.request_captures.len(), spec.capture.request.len())
-            .then_some(&scratch.request_captures[..]);
-        let response_captures = has(scratch.response_captures.len(), spec.capture.response.len())
-            .then_some(&scratch.response_captures[..]);
+        let request_captures =
+            has(scratch.request_captures.len(), spec.capture.request.len()).then_some(&scratch.request_captures[..]);
+        let response_captures =
+            has(scratch.response_captures.len(), spec.capture.response.len()).then_some(&scratch.response_captures[..]);
         let version = match scratch.request.version() {
             Version::Http10 => "HTTP/1.0",
             Version::Http11 => "HTTP/1.1",

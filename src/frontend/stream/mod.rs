@@ -103,7 +103,8 @@ impl Scratch {
 
     /// Whether it is small enough to be kept.
     pub fn is_modest(&self) -> bool {
-        self.request.capacity() + self.response.capacity() + self.out.capacity() + self.to_server.capacity() < 256 * 1024
+        self.request.capacity() + self.response.capacity() + self.out.capacity() + self.to_server.capacity()
+            < 256 * 1024
     }
 }
 
@@ -216,6 +217,7 @@ impl<'c> Stream<'c> {
         entry.doing.set(Doing::Request);
         entry.request_since.set(Some(first_byte));
         entry.requests.set(entry.requests.get().wrapping_add(1));
+        entry.retries.set(0);
         let first = connection.requests == 0;
         let timers = Timers {
             handshake: Some(if first { connection.handshake_ms } else { 0 }),

@@ -15,6 +15,7 @@ use crate::core::route::{self, FixedAnswer, RouteAction, RouteFacts};
 use crate::core::stats::counters::Counter;
 use crate::core::termination::{Cause, Phase};
 use crate::frontend::connection::millis;
+use crate::frontend::registry::Doing;
 use crate::runtime::clock;
 
 /// Longest request id taken from a trusted peer.
@@ -74,7 +75,7 @@ impl Stream<'_> {
         hop::strip_hop_by_hop(&mut scratch.request, self.framing.upgrade.is_some());
         let tls = self.connection.io.is_tls();
         let peer = self.connection.peer.map_or(IpAddr::from([127, 0, 0, 1]), |p| p.ip());
-        let port = self.connection.bind.port;
+        let port = self.connection.bind.address.map_or(0, |a| a.port());
         forwarded::apply_forwarded(&mut scratch.request, peer, trusted, tls, port, &spec.forward);
         if let (Some(header), false) = (&spec.request_id.header, scratch.id.is_empty()) {
             hop::remove_with_aliases(&mut scratch.request, header.as_bytes());
@@ -157,6 +158,7 @@ impl Stream<'_> {
         let hold = self.e.frontend().spec.timeouts.tarpit;
         self.connection.deadline.set(start + hold);
         let connection = &mut *self.connection;
+        connection.place.entry.doing.set(Doing::Tarpit);
         let shelf = &self.worker.shelf;
         poll_fn(|cx| {
             if connection.place.entry.kill.get().is_some() || connection.poll_left(cx, shelf, 0).is_some() {
@@ -175,11 +177,8 @@ impl Stream<'_> {
         let snapshot = self.e.snapshot.clone();
         let spec = &snapshot.frontends[self.e.frontend].spec;
         self.apply_request_rules(&spec.request_rules);
-        let facts = RouteFacts {
-            head: &self.e.scratch.request,
-            host: &self.e.scratch.host,
-            tls: self.connection.io.is_tls(),
-        };
+        let facts =
+            RouteFacts { head: &self.e.scratch.request, host: &self.e.scratch.host, tls: self.connection.io.is_tls() };
         let index = self.worker.shared.route_indexes.get(self.e.frontend);
         let found = match index {
             Some(index) => index.find(&spec.routes, &facts),
@@ -237,8 +236,7 @@ impl Stream<'_> {
         let frontend: &str = &snapshot.frontends[self.e.frontend].spec.name;
         let backend = self.e.backend.and_then(|i| snapshot.backends.get(i));
         let server = backend.zip(self.e.server).and_then(|(b, i)| b.servers.get(i));
-        let names =
-            (frontend, backend.map_or("", |b| &b.spec.name[..]), server.map_or("", |s| &s.spec.name[..]));
+        let names = (frontend, backend.map_or("", |b| &b.spec.name[..]), server.map_or("", |s| &s.spec.name[..]));
         let scratch = &mut *self.e.scratch;
         let tls = self.connection.io.is_tls();
         let context = template_context(self.e.client, tls, names, &scratch.id, &scratch.host, &scratch.request);
@@ -257,12 +255,7 @@ fn template_context<'a>(
     TemplateContext { client, frontend, backend, server, request_id: id, tls, host, request }
 }
 
-fn take_or_make_id(
-    rng: &mut fastrand::Rng,
-    spec: &RequestIdSpec,
-    trusted: bool,
-    scratch: &mut super::Scratch,
-) {
+fn take_or_make_id(rng: &mut fastrand::Rng, spec: &RequestIdSpec, trusted: bool, scratch: &mut super::Scratch) {
     scratch.id.clear();
     let Some(header) = &spec.header else { return };
     if trusted && let Some(given) = scratch.request.get(header.as_bytes()) {
