@@ -126,3 +126,19 @@ fn mutations(table: &str, seed: u64, mut each: impl FnMut(&[u8])) {
         each(&bytes);
     }
 }
+
+#[test]
+fn random_hosts_targets_and_cookies_hold_the_invariants() {
+    let mut rng = fastrand::Rng::with_seed(5);
+    for (alphabet, check) in [
+        (&b"aZ0.-_:[]%5"[..], invariants::host_uri as fn(&[u8])),
+        (b"//..%2eEfF?a~", invariants::host_uri),
+        (b"SRV==; ;a\"", invariants::cookie),
+    ] {
+        for _ in 0..10_000 {
+            let mut bytes = if rng.bool() { b"/".to_vec() } else { Vec::new() };
+            bytes.extend((0..rng.usize(..24)).map(|_| alphabet[rng.usize(..alphabet.len())]));
+            check(&bytes);
+        }
+    }
+}
