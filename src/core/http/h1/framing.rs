@@ -282,7 +282,7 @@ impl Connection {
 struct Target {
     /// The forward target, where it is not the received one.
     forward: Option<Vec<u8>>,
-    /// `Host`, where it is not the received one.
+    /// The `Host` to add, where none was received.
     host: Option<Vec<u8>>,
 }
 
@@ -321,7 +321,7 @@ impl Target {
             let path = [b"/", path].concat();
             normal_form(head, &path)?.unwrap_or(path)
         };
-        Ok(Target { forward: Some(forward), host: Some(authority.to_vec()) })
+        Ok(Target { forward: Some(forward), host: host.is_none().then(|| authority.to_vec()) })
     }
 
     fn apply(self, head: &mut Head) {
@@ -329,10 +329,8 @@ impl Target {
             let span = head.store(&forward);
             head.set_forward_target(span);
         }
-        if let Some(host) = self.host
-            && head.known(Known::Host) != Some(&host)
-        {
-            head.set(b"Host", &host);
+        if let Some(host) = self.host {
+            head.add(b"Host", &host);
         }
     }
 }
