@@ -1,5 +1,6 @@
 //! The only wiring: what starts, what stops, in which order.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
@@ -10,12 +11,13 @@ use arc_swap::ArcSwap;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::admin::AdminServer;
 use crate::config::model::{Bind, BindAddress, Model};
-//ADM use crate::control::orders::ControlOrders;
+use crate::control::orders::ControlOrders;
 use crate::control::state_file::StateFile;
 use crate::control::{ControlHandle, ControlParts};
-use crate::core;
 use crate::core::fleet::Fleet;
+use crate::core::fleet::event::Effect;
 use crate::core::fleet::live::ProcessLive;
 use crate::core::fleet::saved::SavedState;
 use crate::core::limit::RateTable;
@@ -31,7 +33,7 @@ use crate::runtime::worker::{WorkerHandle, WorkerOrder, local_runtime, spawn};
 use crate::runtime::{clock, limits};
 use crate::tls::Resumption;
 use crate::tls::acceptor;
-use crate::tls::store::CertificateStore; //ADM
+use crate::tls::store::CertificateStore;
 
 /// How often a stopping process looks whether its workers are gone.
 const LEAVE_POLL: Duration = Duration::from_millis(10);
@@ -52,7 +54,7 @@ struct Started {
     log: ControlLog,
     reports: mpsc::Receiver<WorkerReport>,
     control: ControlParts,
-    first_effects: Vec<core::fleet::event::Effect>,
+    first_effects: Vec<Effect>,
 }
 
 /// Runs lockgate as `model` says, until a signal ends it. `on_listening` hears the addresses once they are open.
@@ -66,8 +68,12 @@ pub fn run(model: Model, on_listening: impl FnOnce(&Listening)) -> Result<()> {
         let Started { workers, threads, shared, log_writer, log, reports, control, first_effects } = started;
         let control = ControlHandle::new(control);
         // Admin sockets are opened before anything is said to be up, so that a clash ends the start.
-        //ADM let server = admin::open(&admin_sockets).context("cannot open an admin socket")?;
-        //ADM tokio::task::spawn_local(admin::serve(server, std::rc::Rc::new(ControlOrders::new(control.clone()))));
+        let server = AdminServer::bind(&admin_sockets).context("cannot open an admin socket")?;
+        let orders = Rc::new(ControlOrders::new(control.clone()));
+        let admin = tokio::task::spawn_local(async move {
+            let Err(error) = server.serve(orders).await;
+            tracing::error!(%error, "admin sockets cannot be served");
+        });
         tokio::task::spawn_local(control.clone().hear_workers(reports));
         tokio::task::spawn_local(control.clone().keep_rates());
         control.carry_out(first_effects);
@@ -76,7 +82,8 @@ pub fn run(model: Model, on_listening: impl FnOnce(&Listening)) -> Result<()> {
         on_listening(&listening);
         serve_until_signal(&log_writer).await?;
         leave(&shared, &workers, threads, grace, &log).await?;
-        //ADM admin::remove_sockets(&admin_sockets);
+        admin.abort();
+        let _ = admin.await;
         remove_unix_binds(&listening);
         log_writer.shutdown();
         Ok(())
@@ -129,6 +136,7 @@ fn start(model: Model, descriptors: u64) -> Result<(Started, Listening)> {
         log: log.clone(),
         lookup: Lookup::system(),
         state_file,
+        listeners: (model.binds.len() + model.global.admin.len()) as u32,
         global: model.global,
         descriptors,
     };

@@ -1,7 +1,7 @@
 //! Flags and sub-commands. Each command has its file; this one only knows their names.
 
 mod check;
-//ADM mod ctl;
+mod ctl;
 mod demo;
 mod respond;
 mod run;
@@ -36,8 +36,8 @@ enum Command {
         #[arg(short, long, value_name = "FILE")]
         config: PathBuf,
     },
-    // Say something to the admin socket of a running lockgate
-    //ADM Ctl(ctl::CtlArgs),
+    /// Say something to the admin socket of a running lockgate
+    Ctl(ctl::Ctl),
     /// Print the JSON schema of the configuration, for editors
     Schema,
     /// Try it all out: three web servers, lockgate in front of them, and what to type
@@ -53,7 +53,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Run { config } => run::run(&config),
         Command::Check { config } => check::run(&config, clock::wall()),
-        //ADM Command::Ctl(args) => ctl::run(&args),
+        Command::Ctl(ctl) => ctl.run(),
         Command::Schema => schema::run(),
         Command::Demo(args) => demo::run(&args),
         Command::Respond(args) => finished(respond::run(&args)),

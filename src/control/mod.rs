@@ -19,7 +19,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::config::model::Global;
 use crate::core::fleet::event::{Effect, Event};
 use crate::core::fleet::{Fleet, Refusal};
-use crate::core::stats::rates::Rates;
+use crate::core::stats::Rates;
 use crate::discovery::Lookup;
 use crate::log::ControlLog;
 use crate::runtime::clock;
@@ -46,6 +46,9 @@ pub struct Control {
     global: Global,
     descriptors: u64,
     started_wall_us: u64,
+    boot_time: std::time::Duration,
+    listeners: u32,
+    idleness: facts::Idleness,
     ready: bool,
 }
 
@@ -75,12 +78,15 @@ pub struct ControlParts {
     pub global: Global,
     /// The limit on descriptors in force.
     pub descriptors: u64,
+    /// Listening sockets, admin sockets included.
+    pub listeners: u32,
 }
 
 impl ControlHandle {
     /// Takes charge.
     pub fn new(parts: ControlParts) -> ControlHandle {
         let now = clock::now();
+        let started = parts.shared.started;
         let mut rates = Rates::default();
         rates.sample(&parts.fleet, 0, now);
         let control = Control {
@@ -96,6 +102,9 @@ impl ControlHandle {
             global: parts.global,
             descriptors: parts.descriptors,
             started_wall_us: clock::wall_us(),
+            boot_time: now.saturating_duration_since(started),
+            listeners: parts.listeners,
+            idleness: facts::Idleness::new(now),
             ready: false,
         };
         ControlHandle {
@@ -177,6 +186,7 @@ impl ControlHandle {
             let control = &mut *self.control.borrow_mut();
             let admin = control.shared.process.admin_connections.load(Ordering::Relaxed);
             control.rates.sample(&control.fleet, admin, clock::now());
+            control.sample_idleness();
             let now = control.status_line();
             if now != status {
                 notify(&format!("STATUS={now}"));

@@ -162,7 +162,7 @@ pub async fn run(
         if let Some(flag) = entry.kill.get() {
             return Poll::Ready(if flag == b'D' { Cause::ServerDown } else { Cause::Killed });
         }
-        let mut over = |direction: Poll<Result<(), Broken>>, reads_client: bool| match direction {
+        let over = |direction: Poll<Result<(), Broken>>, reads_client: bool| match direction {
             Poll::Ready(Err(broken)) => {
                 let client_broke = (broken == Broken::Reading) == reads_client;
                 Some(if client_broke { Cause::ClientReset } else { Cause::ServerClosed })

@@ -203,16 +203,11 @@ fn obey(worker: &Rc<Worker>, order: WorkerOrder) {
         WorkerOrder::ListStreams(reply) => {
             let _ = reply.send(list(worker));
         }
-        WorkerOrder::KillStream { id, flag, found } => {
-            let mut hit = false;
-            worker.registry.for_each(|e| {
-                if e.id == id {
-                    hit = true;
-                    e.end(flag as u8);
-                }
-            });
-            let _ = found.send(hit);
-        }
+        WorkerOrder::KillStream { id, flag } => worker.registry.for_each(|e| {
+            if e.id == id {
+                e.end(flag as u8);
+            }
+        }),
         WorkerOrder::KillServerStreams { server, flag } => worker.registry.for_each(|e| {
             if e.server.get() == Some(server) {
                 e.end(flag as u8);
@@ -288,6 +283,9 @@ async fn accept_loop(worker: Rc<Worker>, bind: usize, acceptor: Acceptor) {
     loop {
         let (socket, peer) = acceptor.next().await;
         // Over the limit a connection waits here, and those behind it in the kernel's queue; none is refused.
+        if of_frontend.available_permits() == 0 || worker.shared.connection_permits.available_permits() == 0 {
+            worker.shared.process.maxconn_reached.fetch_add(1, Ordering::Relaxed);
+        }
         let Ok(frontend_permit) = of_frontend.clone().acquire_owned().await else { return };
         let Ok(permit) = worker.shared.connection_permits.clone().acquire_owned().await else { return };
         let arrival = Arrival { bind, socket, peer, permits: (permit, frontend_permit) };

@@ -12,14 +12,12 @@ use crate::core::fleet::spec::ServerId;
 pub enum WorkerOrder {
     /// List the streams.
     ListStreams(oneshot::Sender<Vec<StreamRow>>),
-    /// End one stream; answers whether there was one of that id.
+    /// End one stream, if this worker has it.
     KillStream {
         /// Its id.
         id: u64,
         /// First termination flag.
         flag: char,
-        /// Whether it was found.
-        found: oneshot::Sender<bool>,
     },
     /// End all streams on a server.
     KillServerStreams {

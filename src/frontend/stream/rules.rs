@@ -9,7 +9,7 @@ use super::{End, Stream};
 use crate::core::filter::{self, TemplateContext};
 use crate::core::fleet::spec::RequestIdSpec;
 use crate::core::http::h1::Body;
-use crate::core::http::{cookie, forwarded, hop, host};
+use crate::core::http::{Head, cookie, forwarded, hop, host};
 use crate::core::limit::{self, KeyFacts, LimitAction, Verdict};
 use crate::core::route::{self, FixedAnswer, RouteAction, RouteFacts};
 use crate::core::stats::counters::Counter;
@@ -72,6 +72,7 @@ impl Stream<'_> {
         // What a proxy passes on is settled here, before any rule adds to it.
         let scratch = &mut *self.e.scratch;
         capture(scratch, spec);
+        filter::strip_captured_request(&mut scratch.request, &spec.capture);
         hop::strip_hop_by_hop(&mut scratch.request, self.framing.upgrade.is_some());
         let tls = self.connection.io.is_tls();
         let peer = self.connection.peer.map_or(IpAddr::from([127, 0, 0, 1]), |p| p.ip());
@@ -219,7 +220,9 @@ impl Stream<'_> {
         let snapshot = self.e.snapshot.clone();
         let frontend: &str = &snapshot.frontends[self.e.frontend].spec.name;
         let backend = self.e.backend.and_then(|i| snapshot.backends.get(i)).map_or("", |b| &b.spec.name);
-        let original = self.e.scratch.request.clone();
+        // A rule reads what the client sent, not what an earlier rule wrote.
+        let reads = filter::reads_request(rules);
+        let original = if reads { self.e.scratch.request.clone() } else { Head::new() };
         let scratch = &mut *self.e.scratch;
         let tls = self.connection.io.is_tls();
         let names = (frontend, backend, "");
@@ -250,7 +253,7 @@ fn template_context<'a>(
     (frontend, backend, server): (&'a str, &'a str, &'a str),
     id: &'a [u8],
     host: &'a str,
-    request: &'a crate::core::http::Head,
+    request: &'a Head,
 ) -> TemplateContext<'a> {
     TemplateContext { client, frontend, backend, server, request_id: id, tls, host, request }
 }
