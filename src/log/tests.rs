@@ -217,8 +217,9 @@ fn events_reach_those_whose_level_takes_them() {
 }
 
 #[test]
-fn a_closed_udp_port_loses_lines_and_they_are_counted() {
+fn a_closed_udp_port_loses_lines_which_are_counted_and_told_when_it_is_open_again() {
     let (socket, to) = udp();
+    let address = socket.local_addr().unwrap();
     drop(socket);
     let mut log = start(&[target(to)]);
     let mut pushed = 0;
@@ -231,6 +232,15 @@ fn a_closed_udp_port_loses_lines_and_they_are_counted() {
     let by_target = log.writer.lost();
     assert_eq!(by_target.len(), 1);
     assert!(by_target[0].0.starts_with("udp://127.0.0.1:") && by_target[0].1 >= 200);
+
+    let socket = UdpSocket::bind(address).unwrap();
+    let mut told = String::new();
+    eventually("the receiver is told", || {
+        log.push_numbered(0..1);
+        told = receive_udp(&socket);
+        number(&told).is_none()
+    });
+    assert!(told.ends_with(&format!("lockgate: {} log lines were lost\n", log.lost())), "{told}");
     log.stop();
 }
 

@@ -80,11 +80,14 @@ impl Writer {
         let now = (self.clock.monotonic)();
         let mut until: Option<Instant> = None;
         let mut is_slow = false;
-        for target in &mut self.targets {
-            match target.sink.held() {
+        for index in 0..self.targets.len() {
+            let sink = &mut self.targets[index].sink;
+            match sink.held() {
                 Held::Nothing => {}
                 Held::Slow => {
-                    target.sink.wait(now);
+                    sink.wait(now);
+                    let lost = sink.pump(now);
+                    self.after_write(index, lost, now);
                     is_slow = true;
                 }
                 Held::Until(at) => until = Some(until.map_or(at, |until| until.min(at))),

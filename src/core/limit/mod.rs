@@ -66,3 +66,7 @@ pub enum LimitAction {
     /// Counted and logged only: a dry run.
     LogOnly,
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
+mod tests;

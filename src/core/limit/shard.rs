@@ -164,6 +164,10 @@ impl Shard {
                 slot += 1;
             }
         }
+        if self.slots.len() < self.slots.capacity() / 4 {
+            self.slots.shrink_to(2 * self.slots.len());
+            self.slots_by_key.shrink_to(2 * self.slots.len());
+        }
         before - self.slots.len()
     }
 

@@ -215,15 +215,10 @@ impl RateTable {
     }
 
     #[cfg(test)]
-    fn check_invariants(&self) {
+    pub(super) fn check_invariants(&self) {
         for shard in &self.shards {
             shard.lock().check_invariants();
         }
         assert!(self.len() <= self.spec.table_size.max(1));
     }
 }
-
-#[cfg(test)]
-#[path = "tests.rs"]
-#[allow(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
-mod tests;

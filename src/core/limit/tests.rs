@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::*;
-use crate::core::limit::{KeyPart, LimitAction};
+use super::{ConcurrencyPermit, KeyPart, LimitAction, RateLimitSpec, RateTable, TableRow, Verdict};
 use crate::core::units::Rate;
 
 fn spec(rate: Option<(u32, u64)>, burst: u32, concurrent: Option<u32>, table_size: usize) -> Arc<RateLimitSpec> {
