@@ -2,6 +2,7 @@
 //!
 //! Nothing is decided here: `document`, `shape` and `lower` add diagnostics, this file places and prints them.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::Arc;
@@ -105,17 +106,24 @@ impl Diagnostic {
     }
 }
 
-/// The known word closest to a written one, if any is close.
+/// The known word that was probably meant, if any is close: a beginning of it (or it with something behind), or at most
+/// two slips of the finger away.
 pub(super) fn closest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let written = written.to_ascii_lowercase();
-    if written.len() > 64 {
+    if written.len() < 2 || written.len() > 64 || !written.contains(|c: char| c.is_ascii_alphabetic()) {
         return None;
     }
+    let score = |word: &str| {
+        let word = word.to_ascii_lowercase();
+        let slips = strsim::damerau_levenshtein(&written, &word);
+        let near = slips <= 2.min(written.len().max(word.len()) / 3);
+        let begun = word.starts_with(&written) || written.starts_with(&word);
+        (near || begun).then(|| strsim::jaro_winkler(&written, &word) - 0.1 * slips as f64)
+    };
     known
         .into_iter()
         .filter(|word| word.len() <= 64)
-        .map(|word| (strsim::jaro_winkler(&written, &word.to_ascii_lowercase()), word))
-        .filter(|(score, _)| *score >= 0.8)
+        .filter_map(|word| Some((score(word)?, word)))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, word)| word)
 }
@@ -129,6 +137,10 @@ pub struct Report {
     diagnostics: Vec<Diagnostic>,
     dropped: usize,
     errors: usize,
+    /// Maps and lists of which something was left out because it is wrong.
+    damaged: HashSet<NodeId>,
+    /// Takes what is not to be said.
+    unsaid: Diagnostic,
 }
 
 impl Report {
@@ -142,6 +154,8 @@ impl Report {
             diagnostics: Vec::new(),
             dropped: 0,
             errors: 0,
+            damaged: HashSet::new(),
+            unsaid: Diagnostic::new(Severity::Error, String::new()),
         }
     }
 
@@ -247,7 +261,10 @@ impl Report {
         }
         let line = line.get(..shown).unwrap_or_default();
         let start = (span.start - line_start).min(line.len());
-        let end = (span.end.saturating_sub(line_start)).clamp(start, line.len());
+        let mut end = (span.end.saturating_sub(line_start)).clamp(start, line.len());
+        while !line.is_char_boundary(end) {
+            end += 1;
+        }
         let mut annotation = kind.span(start..end);
         if !label.is_empty() {
             annotation = annotation.label(label.to_owned());
@@ -288,6 +305,22 @@ impl Report {
         diagnostic
     }
 
+    /// Adds an error about something that is missing in a map or list, unless something in it was left out because it
+    /// is wrong: that has been reported, and may be just what is missed.
+    pub(super) fn missing(&mut self, at: NodeId, message: impl Into<String>) -> &mut Diagnostic {
+        if self.damaged.contains(&at) { &mut self.unsaid } else { self.error(at, message) }
+    }
+
+    /// Whether something in a map or list was left out.
+    pub(super) fn is_damaged(&self, at: NodeId) -> bool {
+        self.damaged.contains(&at)
+    }
+
+    /// Notes that something in a map or list was left out.
+    pub(super) fn damage(&mut self, at: NodeId) {
+        self.damaged.insert(at);
+    }
+
     /// Adds a warning at a value.
     pub(super) fn warning(&mut self, at: NodeId, message: impl Into<String>) -> &mut Diagnostic {
         let diagnostic = self.add(Severity::Warning, message.into());
@@ -320,7 +353,7 @@ impl Report {
             }
         }
         self.diagnostics.sort_by_key(|d| d.span.as_ref().map_or(0, |s| s.start));
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         self.diagnostics.retain(|d| seen.insert((d.span.clone(), d.message.clone())));
         for diagnostic in &mut self.diagnostics {
             if let Some(span) = &diagnostic.span {

@@ -160,7 +160,14 @@ pub(super) fn parse(text: &str, report: &mut Report) -> Option<Document> {
         return None;
     }
     let offsets = Offsets::new(text);
-    let mut builder = Builder { report, offsets: &offsets, places: Places::default(), stack: Vec::new(), anchors: HashMap::new(), root: None };
+    let mut builder = Builder {
+        report,
+        offsets: &offsets,
+        places: Places::default(),
+        stack: Vec::new(),
+        anchors: HashMap::new(),
+        root: None,
+    };
     let mut parser = Parser::new_from_str(text);
     let mut documents = 0;
     while let Some(event) = parser.next_event() {
@@ -179,7 +186,10 @@ pub(super) fn parse(text: &str, report: &mut Report) -> Option<Document> {
             documents += 1;
             if documents == 2 {
                 let range = offsets.range(span);
-                builder.report.error_at(range, "a second document begins here").help("a configuration is one YAML document: remove the `---`");
+                builder
+                    .report
+                    .error_at(range, "a second document begins here")
+                    .help("a configuration is one YAML document: remove the `---`");
                 return None;
             }
         }
@@ -229,7 +239,8 @@ impl Builder<'_> {
                     self.take_key(text.into_owned(), range);
                     return Some(());
                 }
-                let id = self.open_place(range)?;
+                let nothing = text.is_empty() && style == ScalarStyle::Plain;
+                let id = self.open_place(if nothing { self.key_span().unwrap_or(range) } else { range })?;
                 let node = Node {
                     id,
                     content: Content::Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain },
@@ -246,8 +257,7 @@ impl Builder<'_> {
                 if tag.is_some() {
                     self.refuse_tag(range.clone());
                 }
-                let kind =
-                    OpenKind::Map { entries: Vec::new(), seen: HashMap::new(), key: None, merges: Vec::new() };
+                let kind = OpenKind::Map { entries: Vec::new(), seen: HashMap::new(), key: None, merges: Vec::new() };
                 self.open(range, anchor, kind)?;
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(range.end),
@@ -272,12 +282,22 @@ impl Builder<'_> {
     }
 
     fn refuse_tag(&mut self, range: Range<usize>) {
-        self.report.error_at(range, "tags (`!name`) have no meaning here").help("remove the tag; quotes make text of a number");
+        self.report
+            .error_at(range, "tags (`!name`) have no meaning here")
+            .help("remove the tag; quotes make text of a number");
     }
 
     /// Whether the innermost open map waits for a key.
     fn expects_key(&self) -> bool {
         matches!(self.stack.last(), Some(Open { kind: OpenKind::Map { key: None, .. }, .. }))
+    }
+
+    /// The key whose value is being read.
+    fn key_span(&self) -> Option<Range<usize>> {
+        match self.stack.last() {
+            Some(Open { kind: OpenKind::Map { key: Some((_, key_id)), .. }, .. }) => self.places.span(*key_id),
+            _ => None,
+        }
     }
 
     fn take_key(&mut self, text: String, range: Range<usize>) {
@@ -462,4 +482,3 @@ impl Offsets {
         self.lines.partition_point(|newline| *newline < byte) + 1
     }
 }
-

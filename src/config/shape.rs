@@ -44,6 +44,21 @@ fn place(node: &Node, value: Value) -> Value {
     Value::Array(vec![node.id.0.into(), value])
 }
 
+/// What other programs call our keys.
+const SYNONYMS: [(&str, &str); 11] = [
+    ("ssl", "tls"),
+    ("listen", "bind"),
+    ("crt", "certificates"),
+    ("upstreams", "backends"),
+    ("clusters", "backends"),
+    ("nodes", "servers"),
+    ("hosts", "servers"),
+    ("endpoints", "servers"),
+    ("check", "health_check"),
+    ("default_backend", "routes"),
+    ("inter", "interval"),
+];
+
 struct Shape<'a> {
     report: &'a mut Report,
     definitions: Option<&'static Value>,
@@ -66,8 +81,14 @@ impl Shape<'_> {
             Content::List(items) => match branches.iter().find(|b| type_of(b) == "array") {
                 Some(branch) => {
                     let item_schema = branch.get("items")?;
-                    let values = items.iter().filter_map(|item| Some(place(item, self.value(item, item_schema)?)));
-                    Some(Value::Array(values.collect()))
+                    let mut values = Vec::with_capacity(items.len());
+                    for item in items {
+                        match self.value(item, item_schema) {
+                            Some(value) => values.push(place(item, value)),
+                            None => self.report.damage(node.id),
+                        }
+                    }
+                    Some(Value::Array(values))
                 }
                 None => self.mismatch(node, &branches),
             },
@@ -97,10 +118,12 @@ impl Shape<'_> {
             let value_schema = schema.get("additionalProperties")?;
             let mut named = Vec::new();
             for entry in node.entries() {
-                if let Some(value) = self.value(&entry.value, value_schema) {
-                    let key = Value::Array(vec![entry.key_id.0.into(), entry.key.as_str().into()]);
-                    named.push(Value::Array(vec![key, place(&entry.value, value)]));
-                }
+                let Some(value) = self.value(&entry.value, value_schema) else {
+                    self.report.damage(node.id);
+                    continue;
+                };
+                let key = Value::Array(vec![entry.key_id.0.into(), entry.key.as_str().into()]);
+                named.push(Value::Array(vec![key, place(&entry.value, value)]));
             }
             return Some(Value::Array(named));
         };
@@ -108,10 +131,14 @@ impl Shape<'_> {
         for entry in node.entries() {
             let Some(schema) = properties.get(&entry.key) else {
                 self.unknown_key(entry.key_id, &entry.key, properties);
+                self.report.damage(node.id);
                 continue;
             };
-            if let Some(value) = self.value(&entry.value, schema) {
-                object.insert(entry.key.clone(), place(&entry.value, value));
+            match self.value(&entry.value, schema) {
+                Some(value) => {
+                    object.insert(entry.key.clone(), place(&entry.value, value));
+                }
+                None => self.report.damage(node.id),
             }
         }
         Some(Value::Object(object))
@@ -120,15 +147,16 @@ impl Shape<'_> {
     fn unknown_key(&mut self, at: super::document::NodeId, key: &str, properties: &Map<String, Value>) {
         let known = || properties.keys().map(String::as_str);
         let diagnostic = self.report.error(at, format!("unknown key `{}`", shorten(key)));
-        if let Some(word) = closest(key, known()) {
+        let synonym = SYNONYMS.iter().find(|(word, known)| *word == key && properties.contains_key(*known));
+        if let Some(word) = synonym.map(|(_, known)| *known).or_else(|| closest(key, known())) {
             diagnostic.label(format!("did you mean `{word}`?"));
         } else if let Some(places) = elsewhere().get(key) {
             let places: Vec<_> = places.iter().take(3).map(|p| format!("`{p}`")).collect();
             diagnostic.label("not here").help(format!("`{key}` is a key of {}", any_of(&places)));
         }
-        let mut names: Vec<_> = known().map(|k| format!("`{k}`")).collect();
-        names.sort();
-        diagnostic.help(format!("known here: {}", names.join(", ")));
+        let mut names: Vec<_> = known().collect();
+        names.sort_unstable();
+        diagnostic.help(format!("known here: `{}`", names.join("`, `")));
     }
 
     fn scalar(&mut self, node: &Node, text: &str, plain: bool, branches: &[&'static Value]) -> Option<Value> {
@@ -154,7 +182,9 @@ impl Shape<'_> {
     fn number(&mut self, node: &Node, number: i128, schema: &Value) -> Option<Value> {
         let (least, most) = range_of(schema);
         if number < least {
-            self.report.error(node.id, format!("{number} is too small")).help(format!("the smallest allowed is {least}"));
+            self.report
+                .error(node.id, format!("{number} is too small"))
+                .help(format!("the smallest allowed is {least}"));
             return None;
         }
         if number > most {
@@ -225,10 +255,6 @@ fn range_of(schema: &Value) -> (i128, i128) {
 
 /// What a schema asks for, in words: `a duration`, `true or false`, `a whole number from 1 to 256`.
 fn describe(schema: &'static Value) -> String {
-    let words: Vec<_> = words_of(schema).map(|w| format!("`{w}`")).collect();
-    if !words.is_empty() {
-        return any_of(&words);
-    }
     match type_of(schema) {
         "boolean" => "`true` or `false`".to_owned(),
         "integer" => match range_of(schema) {
@@ -247,8 +273,9 @@ fn describe(schema: &'static Value) -> String {
 }
 
 fn describe_all(schemas: &[&'static Value]) -> String {
-    let mut parts = Vec::new();
-    for part in schemas.iter().map(|s| describe(s)) {
+    // Words of several alternatives form one list.
+    let mut parts: Vec<String> = schemas.iter().flat_map(|s| words_of(s)).map(|word| format!("`{word}`")).collect();
+    for part in schemas.iter().filter(|s| words_of(s).next().is_none()).map(|s| describe(s)) {
         if !parts.contains(&part) {
             parts.push(part);
         }
@@ -292,9 +319,12 @@ pub(super) fn walk(schema: &'static Value, path: &str, found: &mut Vec<(String, 
     let definitions = self::schema().get("$defs");
     let name = schema.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix("#/$defs/"));
     let schema = name.and_then(|name| definitions?.get(name)).unwrap_or(schema);
-    for alternative in schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Value::as_array).into_iter().flatten() {
+    for alternative in
+        schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Value::as_array).into_iter().flatten()
+    {
         // A list of alternatives is shown by its single form.
-        let list_of_the_same = type_of(alternative) == "array" && schema.get("anyOf").is_some_and(|a| a.as_array().is_some_and(|a| a.len() > 1));
+        let list_of_the_same = type_of(alternative) == "array"
+            && schema.get("anyOf").is_some_and(|a| a.as_array().is_some_and(|a| a.len() > 1));
         if !list_of_the_same {
             walk(alternative, path, found);
         }

@@ -105,7 +105,8 @@ impl Rate {
         let period = period.trim();
         let period = match TIME_UNITS.iter().find(|(name, _)| *name == period) {
             Some((_, micros)) => Duration::from_micros(*micros),
-            None => parse_duration(period)?,
+            None if period.starts_with(|c: char| c.is_ascii_digit()) => parse_duration(period)?,
+            None => return Err(UnitError::UnknownUnit(period.into())),
         };
         if period.is_zero() {
             return Err(UnitError::ZeroPeriod);
@@ -136,11 +137,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
         if unit.is_empty() {
             return Err(UnitError::NoUnit(text.into()));
         }
-        let micros = TIME_UNITS
-            .iter()
-            .find(|(name, _)| *name == unit)
-            .ok_or_else(|| UnitError::UnknownUnit(unit.into()))?
-            .1;
+        let micros =
+            TIME_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(|| UnitError::UnknownUnit(unit.into()))?.1;
         if micros >= smallest {
             return Err(UnitError::Order);
         }
@@ -187,7 +185,8 @@ mod tests {
 
     #[test]
     fn durations() {
-        let ok = |text: &str, micros: u64| assert_eq!(parse_duration(text), Ok(Duration::from_micros(micros)), "{text}");
+        let ok =
+            |text: &str, micros: u64| assert_eq!(parse_duration(text), Ok(Duration::from_micros(micros)), "{text}");
         ok("5s", 5_000_000);
         ok("500ms", 500_000);
         ok(" 1m30s ", 90_000_000);
@@ -232,7 +231,8 @@ mod tests {
         ok("3 / 1m30s", 3, 90_000);
         let bad = |text: &str, error: UnitError| assert_eq!(Rate::parse(text), Err(error), "{text}");
         bad("100", UnitError::NoPeriod);
-        bad("100/", UnitError::NoNumber);
+        bad("100/", UnitError::UnknownUnit("".into()));
+        bad("100/sec", UnitError::UnknownUnit("sec".into()));
         bad("/s", UnitError::NoNumber);
         bad("1/0s", UnitError::ZeroPeriod);
         bad("4294967296/s", UnitError::TooLarge);

@@ -33,7 +33,7 @@ fn every_broken_file_gets_its_exact_diagnostics() {
 
 #[test]
 fn lines_are_short_and_complete() {
-    let text = "frontends:\n  web:\n    bind: 0.0.0.0:80\n    routes: [ { backend: wbe } ]\nbackends:\n  web: { servers: { a: 10.0.0.1:80 } }\n";
+    let text = "frontends:\n  web:\n    bind: 0.0.0.0:80\n    routes: [ { backend: wbe } ]\n    maxconn: 0\nbackends:\n  web: { servers: { a: 10.0.0.1:80 } }\n";
     let (model, report) = load(&Source { name: "f.yaml".into(), text: text.into() }, &Machine);
     assert!(model.is_none());
     let lines: Vec<String> = report.lines().collect();
@@ -41,7 +41,7 @@ fn lines_are_short_and_complete() {
         lines,
         [
             "f.yaml:4:26: error: frontends.web.routes[0].backend: there is no backend `wbe`",
-            "f.yaml:6:3: warning: backends.web: no route leads to backend `web`",
+            "f.yaml:5:14: error: frontends.web.maxconn: 0 is too small",
         ]
     );
 }

@@ -3,15 +3,6 @@
 use lockgate::config::keys;
 use serde_json::Value;
 
-/// Whether a key stands in a YAML text, in block or flow style.
-pub fn mentions_key(text: &str, key: &str) -> bool {
-    text.match_indices(key).any(|(at, _)| {
-        let before = text.get(..at).and_then(|t| t.chars().last()).unwrap_or(' ');
-        let after = text.get(at + key.len()..).unwrap_or_default();
-        after.starts_with(':') && (before.is_whitespace() || before == '{')
-    })
-}
-
 /// What a key takes, in a word or two.
 fn kind(schema: &Value, definitions: &Value) -> String {
     if let Some(name) = schema.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix("#/$defs/")) {
@@ -35,15 +26,19 @@ fn kind(schema: &Value, definitions: &Value) -> String {
         return format!("`{word}`");
     }
     match schema["type"].as_str().unwrap_or_default() {
-        "integer" => match (schema.get("minimum").and_then(Value::as_u64), schema.get("maximum").and_then(Value::as_u64)) {
-            (Some(least), Some(most)) => format!("number {least}–{most}"),
-            (Some(least), None) if least > 0 => format!("number from {least}"),
-            (None, Some(most)) => format!("number 0–{most}"),
-            _ => "number".to_owned(),
-        },
+        "integer" => {
+            match (schema.get("minimum").and_then(Value::as_u64), schema.get("maximum").and_then(Value::as_u64)) {
+                (Some(least), Some(most)) => format!("number {least}–{most}"),
+                (Some(least), None) if least > 0 => format!("number from {least}"),
+                (None, Some(most)) => format!("number 0–{most}"),
+                _ => "number".to_owned(),
+            }
+        }
         "boolean" => "`true` `false`".to_owned(),
         "array" => format!("list of {}", kind(&schema["items"], definitions)),
-        "object" if schema.get("properties").is_none() => format!("map of {}", kind(&schema["additionalProperties"], definitions)),
+        "object" if schema.get("properties").is_none() => {
+            format!("map of {}", kind(&schema["additionalProperties"], definitions))
+        }
         "object" => "map".to_owned(),
         _ => schema.get("format").and_then(Value::as_str).unwrap_or("text").to_owned(),
     }
@@ -64,7 +59,12 @@ fn tables() -> String {
         };
         assert!(!meaning.is_empty(), "{path} is not described");
         let kind = kind(key_schema, definitions);
-        let row = format!("| `{key}` | {} | {} | {} |", kind.replace('|', "\\|"), default.replace('|', "\\|"), meaning.replace('|', "\\|"));
+        let row = format!(
+            "| `{key}` | {} | {} | {} |",
+            kind.replace('|', "\\|"),
+            default.replace('|', "\\|"),
+            meaning.replace('|', "\\|")
+        );
         match sections.iter_mut().find(|(name, _)| name == section) {
             Some((_, rows)) => rows.push(row),
             None => sections.push((section.to_owned(), vec![row])),
@@ -73,14 +73,18 @@ fn tables() -> String {
     let mut out = String::new();
     for (section, rows) in sections {
         let title = if section.is_empty() { "The file".to_owned() } else { format!("`{section}`") };
-        out.push_str(&format!("### {title}\n\n| key | takes | default | meaning |\n|---|---|---|---|\n{}\n\n", rows.join("\n")));
+        out.push_str(&format!(
+            "### {title}\n\n| key | takes | default | meaning |\n|---|---|---|---|\n{}\n\n",
+            rows.join("\n")
+        ));
     }
     out
 }
 
 #[test]
 fn the_reference_has_every_key() {
-    const BEGIN: &str = "<!-- tables: begin (made from the schema by `UPDATE_GOLDEN=1 cargo test --test config`) -->\n\n";
+    const BEGIN: &str =
+        "<!-- tables: begin (made from the schema by `UPDATE_GOLDEN=1 cargo test --test config`) -->\n\n";
     const END: &str = "<!-- tables: end -->\n";
     let path = crate::repository("docs/CONFIG.md");
     let text = std::fs::read_to_string(&path).expect("docs/CONFIG.md is there");

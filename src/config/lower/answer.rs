@@ -32,7 +32,8 @@ impl Lowering<'_> {
         let bodyless = matches!(status, 204 | 205 | 304);
         let body = match body {
             Some((at, _)) if bodyless => {
-                self.error(at, format!("an answer of status {status} has no body")).help("remove the body, or change the status");
+                self.error(at, format!("an answer of status {status} has no body"))
+                    .help("remove the body, or change the status");
                 Vec::new()
             }
             Some((_, body)) => body,
@@ -89,7 +90,8 @@ impl Lowering<'_> {
     fn body(&mut self, text: Option<&At<text::Text>>, file: Option<&At<text::FilePath>>) -> Option<(NodeId, Vec<u8>)> {
         match (text, file) {
             (Some(text), Some(file)) => {
-                self.error(file.id(), "an answer has either `body` or `file`").related(text.id(), "and here is the other");
+                self.error(file.id(), "an answer has either `body` or `file`")
+                    .related(text.id(), "and here is the other");
                 None
             }
             (Some(text), None) => Some((text.id(), text.as_ref().as_bytes().to_vec())),

@@ -26,7 +26,10 @@ impl Lowering<'_> {
             source.extend(self.ip(at, address.as_ref()));
         }
         // Looked at by itself, so that it is checked even when every server says otherwise.
-        let check = self.check(&[self.defaults.and_then(|d| d.health_check.as_ref()), written.health_check.as_ref()]);
+        let check = self.check(
+            &[self.defaults.and_then(|d| d.health_check.as_ref()), written.health_check.as_ref()],
+            super::Completeness::Partial,
+        );
         let observed = written.observe.as_ref().filter(|o| !matches!(***o, ObserveChoice::Off(_)));
         if let (Some(observe), None) = (observed, &check) {
             self.observe_without_check(observe.id());
@@ -62,7 +65,7 @@ impl Lowering<'_> {
         let listed = written.servers.as_ref().map_or(0, |servers| servers.0.len());
         if listed == 0 && !maintenance {
             let at = written.servers.as_ref().map_or(written.id(), At::id);
-            self.error(at, format!("backend `{}` has no servers", **name))
+            self.missing(at, format!("backend `{}` has no servers", **name))
                 .help("add `servers: { NAME: 10.0.0.1:80 }`; for a page alone, `maintenance: true`");
         }
         if servers.len() == listed && listed > 0 && servers.iter().all(|server| server.weight == 0) {
@@ -177,11 +180,15 @@ impl Lowering<'_> {
                 .help("add `secure: true`");
         }
         let Some(name) = &written.name else {
-            self.error(written.id(), "the cookie has no `name`").help("add `name: SERVERID`");
+            self.missing(written.id(), "the cookie has no `name`").help("add `name: SERVERID`");
             return None;
         };
+        if !super::value::is_token(name.as_ref()) {
+            self.error(name.id(), format!("`{}` cannot be the name of a cookie", shorten(name.as_ref())))
+                .help("letters, digits, `-` and `_`, without spaces");
+        }
         Some(CookiePersistence {
-            name: self.field_name(name.id(), name.as_ref())?,
+            name: name.as_ref().into(),
             secure,
             http_only: written.http_only.as_deref().copied().unwrap_or(false),
             domain,

@@ -37,7 +37,7 @@ impl Lowering<'_> {
         };
         let tls = full.tls.as_ref().and_then(|tls| self.bind_tls(tls));
         let Some((at, address)) = address else {
-            self.error(at, "this bind has no `address`").help("add `address: 0.0.0.0:80`");
+            self.missing(at, "this bind has no `address`").help("add `address: 0.0.0.0:80`");
             return None;
         };
         let address = self.bind_address(at, address, full)?;
@@ -56,7 +56,8 @@ impl Lowering<'_> {
         for option in [&full.mode, &full.user, &full.group].into_iter().flatten() {
             self.error(option.id(), "only a unix socket has an owner and a mode").help("remove the key");
         }
-        self.socket_addr(at, written, "`0.0.0.0:80`, `[::]:443` or `unix:/run/lockgate/http.sock`").map(BindAddress::Tcp)
+        self.socket_addr(at, written, "`0.0.0.0:80`, `[::]:443` or `unix:/run/lockgate/http.sock`")
+            .map(BindAddress::Tcp)
     }
 
     fn bind_tls(&mut self, written: &At<raw::BindTls>) -> Option<BindTls> {
@@ -68,7 +69,8 @@ impl Lowering<'_> {
         let max_version = written.max_version.as_deref().map_or(TlsVersion::V1_3, version);
         if let (true, Some(max)) = (min_version > max_version, &written.max_version) {
             let related = written.min_version.as_ref().map_or(max.id(), At::id);
-            self.error(max.id(), "`max_version` is older than `min_version`").related(related, "the oldest version offered");
+            self.error(max.id(), "`max_version` is older than `min_version`")
+                .related(related, "the oldest version offered");
         }
         for (at, protocol) in written.alpn.iter().flat_map(|alpn| alpn.items()) {
             match protocol.as_ref() {
@@ -86,13 +88,13 @@ impl Lowering<'_> {
             }
         }
         let Some(paths) = &written.certificates else {
-            self.error(written.id(), "TLS needs `certificates`")
+            self.missing(written.id(), "TLS needs `certificates`")
                 .help("name PEM files, or folders of them: `certificates: [/etc/lockgate/certs]`");
             return None;
         };
         let items = paths.items();
         if items.is_empty() {
-            self.error(paths.id(), "there is no certificate in this list").help("name a PEM file or a folder");
+            self.missing(paths.id(), "there is no certificate in this list").help("name a PEM file or a folder");
         }
         let mut certificates = Vec::new();
         for (at, path) in items {
@@ -104,16 +106,17 @@ impl Lowering<'_> {
 
     /// Takes an address, and reports whom it clashes with.
     pub fn listen(&mut self, at: NodeId, address: ListenAddress) {
-        let clash = self.listening.iter().find(|taken| clashes(&taken.address, &address)).map(|t| (t.at, t.address.clone()));
+        let clash =
+            self.listening.iter().find(|taken| clashes(&taken.address, &address)).map(|t| (t.at, t.address.clone()));
         if let Some((other, taken)) = clash {
             let (message, label) = if taken == address {
                 ("this address is listened on twice", "first here")
             } else {
                 ("this address is already covered by another bind", "the same port on all or one of the addresses")
             };
-            self.error(at, message)
-                .related(other, label)
-                .help("one socket belongs to one frontend: change the port, or put both into one frontend and use routes");
+            self.error(at, message).related(other, label).help(
+                "one socket belongs to one frontend: change the port, or put both into one frontend and use routes",
+            );
         } else {
             self.listening.push(Listening { address, at });
         }

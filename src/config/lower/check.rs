@@ -17,6 +17,15 @@ const INTERVAL_DEFAULT: Duration = Duration::from_secs(2);
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(1);
 const INTERVAL_MIN: Duration = Duration::from_millis(10);
 
+/// Whether more may be said of a check further in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Completeness {
+    /// A server's check: what is not said has its default.
+    Whole,
+    /// The check of `defaults` or of a backend: only contradictions among what is said are mistakes.
+    Partial,
+}
+
 /// The layers of a check that count, the outermost first.
 struct Layers<'a>(Vec<&'a HealthCheck>);
 
@@ -30,7 +39,7 @@ impl<'a> Layers<'a> {
 impl Lowering<'_> {
     /// Puts the layers of a check together, the outermost first; `None` when it is off. Without any layer the default
     /// check is made.
-    pub fn check(&mut self, written: &[Option<&At<CheckChoice>>]) -> Option<CheckSpec> {
+    pub fn check(&mut self, written: &[Option<&At<CheckChoice>>], completeness: Completeness) -> Option<CheckSpec> {
         let mut layers = Vec::new();
         let mut off = false;
         for layer in written.iter().flatten() {
@@ -52,9 +61,11 @@ impl Lowering<'_> {
         let interval = self.interval(layers.pick(|c| c.interval.as_ref()), INTERVAL_DEFAULT);
         let fastinter = self.interval(layers.pick(|c| c.fastinter.as_ref()), interval);
         let downinter = self.interval(layers.pick(|c| c.downinter.as_ref()), interval);
-        let timeout = self.check_timeout(&layers, [interval, fastinter, downinter]);
+        let timeout = self.check_timeout(&layers, [interval, fastinter, downinter], completeness);
         let address = layers.pick(|c| c.address.as_ref()).and_then(|a| self.ip(a.id(), a.as_ref()));
-        if let Some(at) = layers.pick(|c| c.address.as_ref()).filter(|_| address.is_some_and(|ip: IpAddr| ip.is_unspecified())) {
+        if let Some(at) =
+            layers.pick(|c| c.address.as_ref()).filter(|_| address.is_some_and(|ip: IpAddr| ip.is_unspecified()))
+        {
             self.error(at.id(), "nothing can be checked at this address").help("remove it to check the server itself");
         }
         Some(CheckSpec {
@@ -76,7 +87,7 @@ impl Lowering<'_> {
     }
 
     /// A check must be over before the next one begins.
-    fn check_timeout(&mut self, layers: &Layers<'_>, intervals: [Duration; 3]) -> Duration {
+    fn check_timeout(&mut self, layers: &Layers<'_>, intervals: [Duration; 3], completeness: Completeness) -> Duration {
         let [interval, fastinter, downinter] = intervals;
         let shortest = interval.min(fastinter).min(downinter);
         let Some(written) = layers.pick(|c| c.timeout.as_ref()) else { return TIMEOUT_DEFAULT.min(shortest) };
@@ -86,7 +97,9 @@ impl Lowering<'_> {
             ("fastinter", fastinter, layers.pick(|c| c.fastinter.as_ref()).map(At::id)),
             ("downinter", downinter, layers.pick(|c| c.downinter.as_ref()).map(At::id)),
         ];
-        if let Some((name, length, at)) = places.into_iter().find(|(_, length, _)| timeout > *length) {
+        let counts = |at: Option<NodeId>| at.is_some() || completeness == Completeness::Whole;
+        let shorter = places.into_iter().find(|(_, length, at)| timeout > *length && counts(*at));
+        if let Some((name, length, at)) = shorter {
             let length = render_duration(length);
             let diagnostic = self.error(
                 written.id(),
@@ -142,7 +155,7 @@ impl Lowering<'_> {
             ranges.extend(self.status_range(at, codes.as_ref()));
         }
         if let Some(expect) = expect.filter(|e| e.items().is_empty()) {
-            self.error(expect.id(), "no status would ever pass").help("add 200");
+            self.missing(expect.id(), "no status would ever pass").help("add 200");
         }
         if ranges.is_empty() {
             ranges.push((200, 200));
@@ -169,7 +182,8 @@ impl Lowering<'_> {
     }
 
     fn check_path(&mut self, at: NodeId, written: &str) -> Option<Box<str>> {
-        let good = written == "*" || (written.starts_with('/') && written.bytes().all(|b| b.is_ascii_graphic() && b != b'#'));
+        let good =
+            written == "*" || (written.starts_with('/') && written.bytes().all(|b| b.is_ascii_graphic() && b != b'#'));
         if !good {
             let diagnostic = self.error(at, format!("`{}` cannot be asked for", shorten(written)));
             if written.contains("://") {
@@ -216,10 +230,13 @@ impl Lowering<'_> {
         let written = layers.pick(|c| c.tls.as_ref())?;
         let host = layers.pick(|c| c.host.as_ref()).map(|host| host.as_ref());
         // The host without its port.
-        let host = host.map(|host| host.split(':').next().unwrap_or_default()).filter(|h| super::route::is_host_name(h));
+        let host =
+            host.map(|host| host.split(':').next().unwrap_or_default()).filter(|h| super::route::is_host_name(h));
         let full = match &**written {
             CheckTlsChoice::Plain(false) => return None,
-            CheckTlsChoice::Plain(true) => return Some(CheckTls { server_name: host.map(Into::into), verify: true, ca_file: None }),
+            CheckTlsChoice::Plain(true) => {
+                return Some(CheckTls { server_name: host.map(Into::into), verify: true, ca_file: None });
+            }
             CheckTlsChoice::Full(full) => full,
         };
         let verify = full.verify.as_deref().copied().unwrap_or(true);

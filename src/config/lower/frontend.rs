@@ -21,12 +21,13 @@ impl Lowering<'_> {
     ) -> FrontendSpec {
         match &written.bind {
             None => {
-                self.error(written.id(), format!("frontend `{}` listens nowhere", **name)).help("add `bind: 0.0.0.0:80`");
+                self.missing(written.id(), format!("frontend `{}` listens nowhere", **name))
+                    .help("add `bind: 0.0.0.0:80`");
             }
             Some(bind) => {
                 let items = bind.items();
                 if items.is_empty() {
-                    self.error(bind.id(), format!("frontend `{}` listens nowhere", **name)).help("add `0.0.0.0:80`");
+                    self.missing(bind.id(), format!("frontend `{}` listens nowhere", **name)).help("add `0.0.0.0:80`");
                 }
                 for (at, item) in items {
                     binds.extend(self.bind(FrontendIndex(index), at, item));
@@ -78,7 +79,12 @@ impl Lowering<'_> {
             head_max_bytes: size(first!(head in written, defaults), standard.head_max_bytes, 1 << 10, 1 << 20),
             fields_max: first!(fields in written, defaults).map_or(standard.fields_max, |n| **n as usize),
             uri_max_bytes: size(first!(uri in written, defaults), standard.uri_max_bytes, 64, 1 << 20),
-            chunk_line_max_bytes: size(first!(chunk_line in written, defaults), standard.chunk_line_max_bytes, 18, 1 << 16),
+            chunk_line_max_bytes: size(
+                first!(chunk_line in written, defaults),
+                standard.chunk_line_max_bytes,
+                18,
+                1 << 16,
+            ),
             body_max_bytes: None,
             requests_per_connection: first!(requests_per_connection in written, defaults).map(|n| **n),
             pipeline_max_bytes: size(first!(pipeline in written, defaults), standard.pipeline_max_bytes, 0, 1 << 24),
@@ -123,12 +129,11 @@ impl Lowering<'_> {
     fn capture(&mut self, written: Option<&raw::Capture>) -> CaptureSpec {
         let Some(written) = written else { return CaptureSpec::default() };
         let cookie = written.cookie.as_ref().and_then(|cookie| match &cookie.prefix {
-            Some(prefix) if !prefix.as_ref().is_empty() => Some(CookieCapture {
-                prefix: prefix.as_ref().into(),
-                max_bytes: max_bytes(cookie.max.as_deref()),
-            }),
+            Some(prefix) if !prefix.as_ref().is_empty() => {
+                Some(CookieCapture { prefix: prefix.as_ref().into(), max_bytes: max_bytes(cookie.max.as_deref()) })
+            }
             _ => {
-                self.error(cookie.id(), "which cookie?").help("add `prefix: SESSIONID=`");
+                self.missing(cookie.id(), "which cookie?").help("add `prefix: SESSIONID=`");
                 None
             }
         });
@@ -144,13 +149,14 @@ impl Lowering<'_> {
         let mut captures = Vec::new();
         for capture in written.into_iter().flatten() {
             let Some(header) = &capture.header else {
-                self.error(capture.id(), "which field is captured?").help("add `header: NAME`");
+                self.missing(capture.id(), "which field is captured?").help("add `header: NAME`");
                 continue;
             };
             let Some(name) = self.field_name(header.id(), header.as_ref()) else { continue };
             let strip = capture.strip.as_deref().copied().unwrap_or(false);
             if strip && super::rule::is_framing(&name) {
-                self.error(header.id(), format!("`{name}` cannot be stripped")).help("messages cannot be read without it");
+                self.error(header.id(), format!("`{name}` cannot be stripped"))
+                    .help("messages cannot be read without it");
             }
             if let Some((first, _)) = seen.iter().find(|(_, n)| n.eq_ignore_ascii_case(&name)) {
                 let first = *first;

@@ -95,7 +95,7 @@ impl Lowering<'_> {
                 return None;
             }
             (None, None) => {
-                self.error(written.id(), "this admin socket has no address")
+                self.missing(written.id(), "this admin socket has no address")
                     .help("add `socket: /run/lockgate/admin.sock` or `bind: 127.0.0.1:9999`");
                 return None;
             }
@@ -120,7 +120,7 @@ impl Lowering<'_> {
         let hostname = written.hostname.as_ref().map(|name| self.envelope_word(name, "host name"));
         let max_line_bytes = written.max_line.as_ref().and_then(|size| self.size(size, 256, 64 * 1024)).unwrap_or(8192);
         let Some(target) = &written.target else {
-            self.error(written.id(), "this log has no `target`").help(TARGET_FORMS);
+            self.missing(written.id(), "this log has no `target`").help(TARGET_FORMS);
             return None;
         };
         let to = self.log_destination(target.id(), target.as_ref())?;
@@ -192,20 +192,28 @@ impl Lowering<'_> {
     }
 
     /// Warns when the connections asked for cannot get their descriptors.
-    pub fn descriptors(&mut self, written: Option<&At<raw::global::Global>>, global: &Global, fleet: &FleetSpec, binds: usize) {
+    pub fn descriptors(
+        &mut self,
+        written: Option<&At<raw::global::Global>>,
+        global: &Global,
+        fleet: &FleetSpec,
+        binds: usize,
+    ) {
         let Some(maxconn) = written.and_then(|w| w.maxconn.as_ref()) else { return };
         let servers: usize = fleet.backends.iter().map(|b| b.servers.len()).sum();
         let reserved = DESCRIPTORS_RESERVED + (binds * global.threads + servers) as u64;
         let needed = 2 * u64::from(**maxconn) + reserved;
         let limit = self.env.fd_limit();
         if needed > limit {
-            self.warning(maxconn.id(), format!("{} connections need {needed} descriptors, {limit} are allowed", **maxconn))
-                .label(format!("{} fit", limit.saturating_sub(reserved) / 2))
-                .help(format!("each takes two, and {reserved} are kept for the rest"))
-                .help("raise the limit (`LimitNOFILE=` of the systemd unit, `ulimit -n`) or lower `maxconn`");
+            self.warning(
+                maxconn.id(),
+                format!("{} connections need {needed} descriptors, {limit} are allowed", **maxconn),
+            )
+            .label(format!("{} fit", limit.saturating_sub(reserved) / 2))
+            .help(format!("each takes two, and {reserved} are kept for the rest"))
+            .help("raise the limit (`LimitNOFILE=` of the systemd unit, `ulimit -n`) or lower `maxconn`");
         }
     }
 }
 
-const TARGET_FORMS: &str =
-    "targets are `udp://127.0.0.1:514`, `tcp://127.0.0.1:601`, `unix:///dev/log`, `file:///var/log/lockgate.log`, `stdout`";
+const TARGET_FORMS: &str = "targets are `udp://127.0.0.1:514`, `tcp://127.0.0.1:601`, `unix:///dev/log`, `file:///var/log/lockgate.log`, `stdout`";

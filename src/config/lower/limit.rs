@@ -23,7 +23,8 @@ impl Lowering<'_> {
         let rate = written.rate.as_ref().and_then(|rate| self.rate(rate));
         let concurrent = written.concurrent.as_deref().copied();
         if written.rate.is_none() && concurrent.is_none() {
-            self.error(written.id(), "this limit limits nothing").help("add `rate: 100/s`, `concurrent: 20`, or both");
+            self.missing(written.id(), "this limit limits nothing")
+                .help("add `rate: 100/s`, `concurrent: 20`, or both");
         }
         if let (Some(burst), None) = (&written.burst, &written.rate) {
             self.error(burst.id(), "a burst belongs to a `rate`").help("add `rate`, or remove `burst`");
@@ -38,7 +39,7 @@ impl Lowering<'_> {
             let _ = expire;
         }
         let Some(name) = &written.name else {
-            self.error(written.id(), "this limit has no `name`").help("`show table` and the log call it by its name");
+            self.missing(written.id(), "this limit has no `name`").help("`show table` and the log call it by its name");
             return None;
         };
         let checked = self.name(name.id(), name.as_ref(), "limit");
@@ -82,7 +83,7 @@ impl Lowering<'_> {
             parts.push(part);
         }
         if key.items().is_empty() {
-            self.error(key.id(), "a key has at least one part").help("add `client_ip`");
+            self.missing(key.id(), "a key has at least one part").help("add `client_ip`");
         }
         let by_address = parts.iter().any(|part| matches!(part, KeyPart::ClientIp { .. }));
         if let (Some(prefix), false) = (&written.ipv6_prefix, by_address) {

@@ -6,11 +6,11 @@
 //! One file per section: [`global`], [`frontend`] (with [`bind`], [`route`], [`rule`], [`limit`]), [`backend`] (with
 //! [`server`], [`check`]); [`value`] reads single values, [`certificate`] and [`template`] what their names say.
 
+mod answer;
 mod backend;
 mod bind;
 mod certificate;
 mod check;
-mod answer;
 mod frontend;
 mod global;
 mod limit;
@@ -23,6 +23,8 @@ mod value;
 use std::collections::{HashMap, HashSet};
 
 use super::diagnostic::{Diagnostic, Report};
+use check::Completeness;
+
 use super::document::{Node, NodeId, ROOT};
 use super::environment::Environment;
 use super::model::Model;
@@ -98,16 +100,11 @@ pub(super) fn lower(file: &At<File>, names: &Names, env: &dyn Environment, repor
         let iid = u32::try_from(2 + frontend_count + index).unwrap_or(u32::MAX);
         fleet.backends.push(cx.backend(iid, name, backend).into());
     }
-    match &file.frontends {
-        None if !cx.report.has_errors() => {
-            cx.error(ROOT, "there are no frontends").help("a frontend says where to listen: see conf/minimal.yaml");
-        }
-        Some(frontends) if frontends.0.is_empty() && !cx.report.has_errors() => {
-            cx.error(frontends.id(), "there are no frontends").help("see conf/minimal.yaml");
-        }
-        _ => {}
+    if frontend_count == 0 {
+        let at = file.frontends.as_ref().map_or(ROOT, At::id);
+        cx.missing(at, "there are no frontends").help("a frontend says where to listen: see conf/minimal.yaml");
     }
-    if let Some(backends) = &file.backends {
+    if let (Some(backends), false) = (&file.backends, cx.report.has_errors()) {
         for (name, _) in &backends.0 {
             if names.backends.get(name.as_str()).is_some_and(|index| !cx.used.contains(index)) {
                 cx.warning(name.id(), format!("no route leads to backend `{}`", **name))
@@ -122,6 +119,10 @@ pub(super) fn lower(file: &At<File>, names: &Names, env: &dyn Environment, repor
 impl Lowering<'_> {
     fn error(&mut self, at: NodeId, message: impl Into<String>) -> &mut Diagnostic {
         self.report.error(at, message)
+    }
+
+    fn missing(&mut self, at: NodeId, message: impl Into<String>) -> &mut Diagnostic {
+        self.report.missing(at, message)
     }
 
     fn warning(&mut self, at: NodeId, message: impl Into<String>) -> &mut Diagnostic {
@@ -168,7 +169,7 @@ impl Lowering<'_> {
         let _ = self.request_id(None);
         let _ = self.balance(defaults.balance.as_ref());
         let _ = self.retry_on(defaults.retry_on.as_ref());
-        let check = self.check(&[defaults.health_check.as_ref()]);
+        let check = self.check(&[defaults.health_check.as_ref()], Completeness::Partial);
         let _ = self.tuning(None, None, check.is_some());
     }
 }

@@ -7,14 +7,16 @@ use crate::config::raw::frontend::{ConditionChoice, Scheme};
 use crate::config::raw::{At, Named, frontend as raw};
 use crate::config::shape::shorten;
 use crate::core::filter::{Template, TemplatePiece};
-use crate::core::route::{HostPattern, PathPattern, Redirect, RedirectTarget, Route, RouteAction, ValueCondition, ValueTest};
+use crate::core::route::{
+    HostPattern, PathPattern, Redirect, RedirectTarget, Route, RouteAction, ValueCondition, ValueTest,
+};
 
 impl Lowering<'_> {
     pub fn routes(&mut self, frontend: &At<String>, written: &At<raw::Frontend>) -> Vec<Route> {
         let at = written.routes.as_ref().map_or(written.id(), At::id);
         let list = written.routes.as_deref();
         if list.is_none_or(Vec::is_empty) {
-            self.error(at, format!("frontend `{}` has no routes", **frontend))
+            self.missing(at, format!("frontend `{}` has no routes", **frontend))
                 .help("add `routes: [ { backend: NAME } ]` to send everything to one backend");
         }
         let mut routes = Vec::new();
@@ -26,7 +28,7 @@ impl Lowering<'_> {
                     .help("the first route that matches wins: move the general one to the end");
             }
             let lowered = self.route(route);
-            if catch_all.is_none() && lowered.as_ref().is_some_and(takes_everything) {
+            if catch_all.is_none() && takes_everything(route) && !self.report.is_damaged(route.id()) {
                 catch_all = Some(route.id());
             }
             routes.extend(lowered);
@@ -54,7 +56,8 @@ impl Lowering<'_> {
             written.method.as_ref().filter(|l| l.items().is_empty()).map(At::id),
         ];
         for at in empty.into_iter().flatten() {
-            self.error(at, "this condition lists nothing").help("name something, or remove the key to match everything");
+            self.missing(at, "this condition lists nothing")
+                .help("name something, or remove the key to match everything");
         }
         let headers = self.conditions(written.header.as_ref(), true);
         let query = self.conditions(written.query.as_ref(), false);
@@ -79,7 +82,8 @@ impl Lowering<'_> {
         match actions.len() {
             1 => actions.pop().flatten(),
             0 => {
-                self.error(written.id(), "this route leads nowhere").help("add one of `backend`, `redirect`, `respond`");
+                self.missing(written.id(), "this route leads nowhere")
+                    .help("add one of `backend`, `redirect`, `respond`");
                 None
             }
             _ => {
@@ -134,12 +138,17 @@ impl Lowering<'_> {
         };
         if !path.starts_with('/') {
             self.error(at, format!("`{}` is not a path", shorten(written)))
-                .label(if path.contains("://") { "only the path, without scheme and host" } else { "a path begins with `/`" })
+                .label(if path.contains("://") {
+                    "only the path, without scheme and host"
+                } else {
+                    "a path begins with `/`"
+                })
                 .help(PATH_FORMS);
             return None;
         }
         if let Some(bad) = path.chars().find(|c| matches!(c, '?' | '#' | '\\') || c.is_whitespace() || c.is_control()) {
-            let diagnostic = self.error(at, format!("this path never matches: {} is not part of a path", bad.escape_debug()));
+            let diagnostic =
+                self.error(at, format!("this path never matches: {} is not part of a path", bad.escape_debug()));
             match bad {
                 '?' => diagnostic.help("conditions on the query stand under `query`"),
                 _ => diagnostic.help(PATH_FORMS),
@@ -173,7 +182,10 @@ impl Lowering<'_> {
                 .label(format!("did you mean `{upper}`?"));
             return None;
         }
-        if written.is_empty() || written.len() > 32 || !written.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) {
+        if written.is_empty()
+            || written.len() > 32
+            || !written.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+        {
             self.error(at, format!("`{}` is not a method", shorten(written))).help("as `GET` or `[GET, HEAD]`");
             return None;
         }
@@ -212,7 +224,7 @@ impl Lowering<'_> {
             (None, Some(exact), None) => Some(ValueTest::Exact(exact.as_ref().into())),
             (None, None, Some(regex)) => self.regex(regex.id(), regex.as_ref()).map(ValueTest::Regex),
             _ => {
-                self.error(written.id(), "a condition has exactly one of `present`, `exact`, `regex`");
+                self.missing(written.id(), "a condition has exactly one of `present`, `exact`, `regex`");
                 None
             }
         }
@@ -241,7 +253,7 @@ impl Lowering<'_> {
                 port: written.port.as_deref().copied(),
             },
             _ => {
-                self.error(written.id(), "a redirect has exactly one of `to`, `location`, `scheme`")
+                self.missing(written.id(), "a redirect has exactly one of `to`, `location`, `scheme`")
                     .help("`to: https://example.com` keeps the path, `location: …` does not, `scheme: https` only changes the scheme");
                 return None;
             }
@@ -275,13 +287,12 @@ impl Lowering<'_> {
 
 const PATH_FORMS: &str = "paths are `/api/` (and everything below), `= /exact` or `~ regex`";
 
-fn takes_everything(route: &Route) -> bool {
-    (route.hosts.is_empty() || route.hosts.contains(&HostPattern::Any))
-        && (route.paths.is_empty() || route.paths.iter().any(|p| matches!(p, PathPattern::Prefix(p) if &**p == "/")))
-        && route.methods.is_empty()
-        && route.headers.is_empty()
-        && route.query.is_empty()
-        && route.tls.is_none()
+/// Whether a route has no condition that some request could fail.
+fn takes_everything(route: &raw::Route) -> bool {
+    let any_host = route.host.as_ref().is_none_or(|hosts| hosts.items().iter().any(|(_, host)| host.as_ref() == "*"));
+    let any_path = route.path.as_ref().is_none_or(|paths| paths.items().iter().any(|(_, path)| path.as_ref() == "/"));
+    let conditions = route.header.is_some() || route.query.is_some() || route.method.is_some() || route.tls.is_some();
+    any_host && any_path && !conditions
 }
 
 /// `https://example.com/` would give `https://example.com//path`.
@@ -308,5 +319,7 @@ pub(super) fn is_host_name(name: &str) -> bool {
 }
 
 fn is_ip_literal(host: &str) -> bool {
-    host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).is_some_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok())
+    host.strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .is_some_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok())
 }

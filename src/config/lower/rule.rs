@@ -36,7 +36,8 @@ impl Lowering<'_> {
             let said = [rule.set.is_some(), rule.add.is_some(), rule.delete.is_some(), rule.replace.is_some()];
             match said.iter().filter(|said| **said).count() {
                 0 => {
-                    self.error(rule.id(), "this rule does nothing").help("it has one of `set`, `add`, `delete`, `replace`");
+                    self.missing(rule.id(), "this rule does nothing")
+                        .help("it has one of `set`, `add`, `delete`, `replace`");
                 }
                 1 => {}
                 _ => {
@@ -74,7 +75,7 @@ impl Lowering<'_> {
 
     fn replace(&mut self, written: &At<raw::Replace>, side: Side) -> Option<HeaderRule> {
         let (Some(header), Some(pattern), Some(with)) = (&written.header, &written.pattern, &written.with) else {
-            self.error(written.id(), "`replace` is incomplete").help("it needs `header`, `pattern` and `with`");
+            self.missing(written.id(), "`replace` is incomplete").help("it needs `header`, `pattern` and `with`");
             return None;
         };
         let name = self.rule_field(header.id(), header.as_ref(), side, true);
@@ -108,12 +109,17 @@ impl Lowering<'_> {
                 let digits: String = group.chars().take_while(char::is_ascii_digit).collect();
                 let diagnostic = self.error(at, format!("the pattern has no group `{group}`"));
                 if !digits.is_empty() && digits.len() < group.len() {
-                    diagnostic.label(format!("did you mean `${{{digits}}}{}`?", group.get(digits.len()..).unwrap_or_default()));
+                    diagnostic.label(format!(
+                        "did you mean `${{{digits}}}{}`?",
+                        group.get(digits.len()..).unwrap_or_default()
+                    ));
                 }
-                diagnostic.help(format!(
-                    "it has {} groups; a dollar sign itself is written `$$`",
-                    pattern.captures_len().saturating_sub(1)
-                ));
+                diagnostic.help(match pattern.captures_len().saturating_sub(1) {
+                    0 => "it has none: put what is to be kept into `( )`; a dollar sign itself is written `$$`"
+                        .to_owned(),
+                    1 => "it has one, `$1`; a dollar sign itself is written `$$`".to_owned(),
+                    last => format!("it has `$1` to `${last}`; a dollar sign itself is written `$$`"),
+                });
             }
         }
     }
@@ -122,7 +128,7 @@ impl Lowering<'_> {
     fn rule_field(&mut self, at: NodeId, name: &str, side: Side, keeps_count: bool) -> Option<Box<str>> {
         let field = self.field_name(at, name)?;
         if is_framing(&field) {
-            self.error(at, format!("`{field}` cannot be changed by a rule"))
+            self.error(at, format!("`{field}` cannot be set or removed here"))
                 .help("it says how a message is read or belongs to one connection; lockgate writes it");
             return None;
         }

@@ -25,7 +25,12 @@ pub(super) struct Tuning {
 }
 
 impl Lowering<'_> {
-    pub fn server(&mut self, name: &At<String>, written: &At<ServerChoice>, backend: &raw::Backend) -> Option<ServerSpec> {
+    pub fn server(
+        &mut self,
+        name: &At<String>,
+        written: &At<ServerChoice>,
+        backend: &raw::Backend,
+    ) -> Option<ServerSpec> {
         let checked_name = self.name(name.id(), name, "server");
         if matches!(name.as_str(), "FRONTEND" | "BACKEND") {
             self.error(name.id(), format!("`{}` cannot be the name of a server", **name))
@@ -39,13 +44,17 @@ impl Lowering<'_> {
         let address = match address {
             Some((at, address)) => self.server_address(at, address.as_ref()),
             None => {
-                self.error(written.id(), format!("server `{}` has no `address`", **name)).help("add `address: 10.0.0.1:80`");
+                self.missing(written.id(), format!("server `{}` has no `address`", **name))
+                    .help("add `address: 10.0.0.1:80`");
                 None
             }
         };
-        let layers =
-            [self.defaults.and_then(|d| d.health_check.as_ref()), backend.health_check.as_ref(), full.health_check.as_ref()];
-        let mut check = self.check(&layers);
+        let layers = [
+            self.defaults.and_then(|d| d.health_check.as_ref()),
+            backend.health_check.as_ref(),
+            full.health_check.as_ref(),
+        ];
+        let mut check = self.check(&layers, super::Completeness::Whole);
         if let (Some(check), Some(address)) = (&mut check, &address) {
             let at = full.health_check.as_ref().or(backend.health_check.as_ref()).map_or(written.id(), At::id);
             self.check_of_address(at, check, address);
@@ -135,7 +144,13 @@ impl Lowering<'_> {
         let diagnostic = self.error(at, format!("`{}` is not the address of a server", shorten(written)));
         if let Some((scheme, rest)) = written.split_once("://") {
             let host = rest.split('/').next().unwrap_or_default();
-            let port = if host.contains(':') { "" } else if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+            let port = if host.contains(':') {
+                ""
+            } else if scheme.eq_ignore_ascii_case("https") {
+                ":443"
+            } else {
+                ":80"
+            };
             diagnostic.label(format!("write `{}{port}`, without the scheme", shorten(host)));
         } else if written.contains('/') {
             diagnostic.label("an address has no path");

@@ -14,7 +14,9 @@ use crate::config::document::NodeId;
 use crate::config::model::UnixSocket;
 use crate::config::raw::{At, OneOrMany, Opt, text};
 use crate::config::shape::shorten;
-use crate::core::units::{ByteSize, DURATION_FORMS, RATE_FORMS, Rate, SIZE_FORMS, UnitError, parse_duration, render_duration};
+use crate::core::units::{
+    ByteSize, DURATION_FORMS, RATE_FORMS, Rate, SIZE_FORMS, UnitError, parse_duration, render_duration,
+};
 
 /// The longest duration that means anything here.
 pub(super) const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -63,7 +65,7 @@ impl Lowering<'_> {
     pub fn size(&mut self, written: &At<text::Size>, least: u64, most: u64) -> Option<u64> {
         match ByteSize::parse(written.as_ref()) {
             Err(error) => {
-                self.unit_error(written.id(), "size", written.as_ref(), error, SIZE_FORMS, &["B", "KiB"]);
+                self.unit_error(written.id(), "size", written.as_ref(), error, SIZE_FORMS, &["B"]);
                 None
             }
             Ok(ByteSize(bytes)) if bytes < least => {
@@ -108,7 +110,11 @@ impl Lowering<'_> {
         };
         let diagnostic = self.error(at, format!("`{}` is not a {what}: {error}", shorten(written)));
         if let Some(number) = no_unit.filter(|n| n.len() <= 20) {
-            let choices: Vec<_> = bare.iter().map(|unit| format!("`{number}{unit}`")).collect();
+            let mut choices: Vec<_> = bare.iter().map(|unit| format!("`{number}{unit}`")).collect();
+            if let (Ok(bytes), "size") = (number.parse(), what) {
+                choices.push(format!("`{}`", ByteSize(bytes)));
+                choices.dedup();
+            }
             diagnostic.label(format!("write {}", choices.join(" or ")));
         }
         diagnostic.help(format!("a {what} is written {forms}"));
@@ -126,8 +132,11 @@ impl Lowering<'_> {
             }
             match network.parse::<IpNet>() {
                 Ok(parsed) if parsed.trunc() != parsed => {
-                    self.error(at, format!("`{network}` has bits set behind its prefix"))
-                        .label(format!("did you mean `{}`, or `{}` alone?", parsed.trunc(), parsed.addr()));
+                    self.error(at, format!("`{network}` has bits set behind its prefix")).label(format!(
+                        "did you mean `{}`, or `{}` alone?",
+                        parsed.trunc(),
+                        parsed.addr()
+                    ));
                 }
                 Ok(parsed) => networks.push(parsed),
                 Err(_) => {
@@ -157,8 +166,9 @@ impl Lowering<'_> {
                 let text = error.to_string();
                 let reason = text.lines().last().unwrap_or_default().trim();
                 let reason = reason.strip_prefix("error: ").unwrap_or(reason);
-                self.error(at, format!("this is not a regular expression: {reason}"))
-                    .help("the syntax is that of Rust's regex crate: no back-references, no look-around; `\\.` is a dot");
+                self.error(at, format!("this is not a regular expression: {reason}")).help(
+                    "the syntax is that of Rust's regex crate: no back-references, no look-around; `\\.` is a dot",
+                );
                 None
             }
         }
@@ -166,8 +176,7 @@ impl Lowering<'_> {
 
     /// A field name (RFC 9110, section 5.1).
     pub fn field_name(&mut self, at: NodeId, name: &str) -> Option<Box<str>> {
-        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        if !name.is_empty() && name.len() <= 256 && name.bytes().all(token) {
+        if name.len() <= 256 && is_token(name) {
             return Some(name.into());
         }
         let diagnostic = self.error(at, format!("`{}` is not a field name", shorten(name)));
@@ -230,7 +239,12 @@ impl Lowering<'_> {
                 .help("create it (`groupadd --system NAME`) or give a number");
         }
         let owned = |name: &Opt<text::Text>| name.as_ref().map(|n| Box::from(n.as_ref()));
-        Some(UnixSocket { path, mode: mode.as_ref().and_then(|m| self.mode(m)), user: owned(user), group: owned(group) })
+        Some(UnixSocket {
+            path,
+            mode: mode.as_ref().and_then(|m| self.mode(m)),
+            user: owned(user),
+            group: owned(group),
+        })
     }
 
     /// A path as written, from the folder of the file when it is relative.
@@ -273,6 +287,8 @@ impl Lowering<'_> {
             format!("write `{}`, without the scheme", shorten(rest.trim_end_matches('/')))
         } else if matches!(host, "*" | "") && !port.is_empty() {
             format!("write `0.0.0.0:{0}` (IPv4) or `[::]:{0}` (IPv6)", shorten(port))
+        } else if written.parse::<u16>().is_ok() {
+            format!("write `0.0.0.0:{written}` (IPv4) or `[::]:{written}` (IPv6)")
         } else if let Ok(IpAddr::V6(ip)) = written.parse() {
             format!("write `[{ip}]:PORT`")
         } else if written.parse::<IpAddr>().is_ok() {
@@ -287,4 +303,9 @@ impl Lowering<'_> {
         self.error(at, message).label(label).help(format!("it is written {example}"));
         None
     }
+}
+
+/// A token (RFC 9110, section 5.6.2).
+pub(super) fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }

@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::limit::RateLimit;
-use super::text::{Address, BackendName, Duration, FieldName, FilePath, Host, Network, PathMatch, Pattern, Template, Text};
+use super::text::{
+    Address, BackendName, Duration, FieldName, FilePath, Host, Network, PathMatch, Pattern, Template, Text,
+};
 use super::{At, Limits, Named, OneOrMany, Opt};
 
 /// What clients connect to.
@@ -308,4 +310,3 @@ pub(in crate::config) struct Answer {
     /// `Content-Type` of the body. Default: by the file's ending, or text/plain.
     pub content_type: Opt<Text>,
 }
-
