@@ -38,6 +38,8 @@ pub struct BackendLive {
     pub sessions: Gauge,
     /// Requests waiting for any server (`qcur`, `qmax`).
     pub queued: Gauge,
+    /// Requests waiting for any server or for a certain one; lets `queue::dispatch` see at once that nobody does.
+    pub waiting: Gauge,
     /// Waiting requests, of the backend and of its servers.
     pub queue: Mutex<Queue>,
     /// Position in the round-robin schedule, shared by all workers so that the order is exact.
@@ -91,6 +93,7 @@ impl BackendLive {
         Arc::new(BackendLive {
             sessions: Gauge::default(),
             queued: Gauge::default(),
+            waiting: Gauge::default(),
             queue: Mutex::new(Queue::default()),
             cursor: AtomicU64::new(0),
             last_session_ms: AtomicI64::new(-1),
