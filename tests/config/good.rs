@@ -42,7 +42,10 @@ fn the_minimal_file_loads() {
     assert_eq!(model.global.threads, 2);
     assert_eq!(model.global.maxconn, 100_000);
     let server = &model.fleet.backends[0].servers[0];
-    assert_eq!((server.weight, server.initial, server.return_from_drain), (1, InitialState::First, ReturnFromDrain::Checks));
+    assert_eq!(
+        (server.weight, server.initial, server.return_from_drain),
+        (1, InitialState::First, ReturnFromDrain::Checks)
+    );
     let check = server.check.as_ref().expect("servers are checked unless said otherwise");
     assert_eq!((check.interval, check.timeout), (Duration::from_secs(2), Duration::from_secs(1)));
     assert_eq!((check.rise, check.fall), (3, 3));
@@ -80,7 +83,10 @@ fn health_checks_are_put_together_key_by_key() {
     let (a, b) = (servers[0].check.as_ref().expect("checked"), servers[1].check.as_ref().expect("checked"));
     let CheckKind::Http(http) = &a.kind else { panic!("{:?}", a.kind) };
     assert_eq!((&*http.path, a.interval, a.rise, a.fall), ("/up", Duration::from_secs(4), 2, 5));
-    assert_eq!((&b.kind, b.interval, b.rise, b.fall, b.port), (&CheckKind::Tcp, Duration::from_secs(4), 2, 5, Some(9000)));
+    assert_eq!(
+        (&b.kind, b.interval, b.rise, b.fall, b.port),
+        (&CheckKind::Tcp, Duration::from_secs(4), 2, 5, Some(9000))
+    );
     assert!(servers[2].check.is_none());
 }
 

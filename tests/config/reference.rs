@@ -35,15 +35,19 @@ fn kind(schema: &Value, definitions: &Value) -> String {
         return format!("`{word}`");
     }
     match schema["type"].as_str().unwrap_or_default() {
-        "integer" => match (schema.get("minimum").and_then(Value::as_u64), schema.get("maximum").and_then(Value::as_u64)) {
-            (Some(least), Some(most)) => format!("number {least}–{most}"),
-            (Some(least), None) if least > 0 => format!("number from {least}"),
-            (None, Some(most)) => format!("number 0–{most}"),
-            _ => "number".to_owned(),
-        },
+        "integer" => {
+            match (schema.get("minimum").and_then(Value::as_u64), schema.get("maximum").and_then(Value::as_u64)) {
+                (Some(least), Some(most)) => format!("number {least}–{most}"),
+                (Some(least), None) if least > 0 => format!("number from {least}"),
+                (None, Some(most)) => format!("number 0–{most}"),
+                _ => "number".to_owned(),
+            }
+        }
         "boolean" => "`true` `false`".to_owned(),
         "array" => format!("list of {}", kind(&schema["items"], definitions)),
-        "object" if schema.get("properties").is_none() => format!("map of {}", kind(&schema["additionalProperties"], definitions)),
+        "object" if schema.get("properties").is_none() => {
+            format!("map of {}", kind(&schema["additionalProperties"], definitions))
+        }
         "object" => "map".to_owned(),
         _ => schema.get("format").and_then(Value::as_str).unwrap_or("text").to_owned(),
     }
@@ -64,7 +68,12 @@ fn tables() -> String {
         };
         assert!(!meaning.is_empty(), "{path} is not described");
         let kind = kind(key_schema, definitions);
-        let row = format!("| `{key}` | {} | {} | {} |", kind.replace('|', "\\|"), default.replace('|', "\\|"), meaning.replace('|', "\\|"));
+        let row = format!(
+            "| `{key}` | {} | {} | {} |",
+            kind.replace('|', "\\|"),
+            default.replace('|', "\\|"),
+            meaning.replace('|', "\\|")
+        );
         match sections.iter_mut().find(|(name, _)| name == section) {
             Some((_, rows)) => rows.push(row),
             None => sections.push((section.to_owned(), vec![row])),
@@ -73,14 +82,18 @@ fn tables() -> String {
     let mut out = String::new();
     for (section, rows) in sections {
         let title = if section.is_empty() { "The file".to_owned() } else { format!("`{section}`") };
-        out.push_str(&format!("### {title}\n\n| key | takes | default | meaning |\n|---|---|---|---|\n{}\n\n", rows.join("\n")));
+        out.push_str(&format!(
+            "### {title}\n\n| key | takes | default | meaning |\n|---|---|---|---|\n{}\n\n",
+            rows.join("\n")
+        ));
     }
     out
 }
 
 #[test]
 fn the_reference_has_every_key() {
-    const BEGIN: &str = "<!-- tables: begin (made from the schema by `UPDATE_GOLDEN=1 cargo test --test config`) -->\n\n";
+    const BEGIN: &str =
+        "<!-- tables: begin (made from the schema by `UPDATE_GOLDEN=1 cargo test --test config`) -->\n\n";
     const END: &str = "<!-- tables: end -->\n";
     let path = crate::repository("docs/CONFIG.md");
     let text = std::fs::read_to_string(&path).expect("docs/CONFIG.md is there");
