@@ -1,1 +1,3 @@
 //! Flags and sub-commands.
+
+pub mod ctl;

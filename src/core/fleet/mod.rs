@@ -10,6 +10,7 @@
 //! snapshots), `sentence` (HAProxy's log lines), [`saved`] (what outlives the process), `find` (names to ids).
 
 mod apply;
+mod clear;
 mod consequence;
 pub mod event;
 mod find;
