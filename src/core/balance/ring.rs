@@ -48,6 +48,12 @@ impl Ring {
         Ring { points: points.into(), turns: Schedule::new(candidates, servers) }
     }
 
+    /// How many points there are.
+    #[cfg(test)]
+    pub(super) fn points(&self) -> usize {
+        self.points.len()
+    }
+
     /// The server of the first point at or after the hash; a full or skipped one passes the key on to the next.
     pub(super) fn pick<F: Fn(usize) -> bool>(
         &self,

@@ -1,8 +1,8 @@
 //! `balance roundrobin`: a precomputed smooth schedule, walked by a cursor that all workers share.
 //!
-//! Each server has as many slots as its share of the weights. The `k`-th of a server with `w` slots wants to stand at
-//! `(k + 1/2) / w` of the way; slots are laid out in that order, so a server's turns are spread evenly and every prefix
-//! of the schedule holds nearly the right share of each.
+//! Each server has as many slots as its share of the weights. The `k`-th of a server with `w` slots belongs between
+//! `k / w` and `(k + 1) / w` of the way; each slot goes to the server whose time has come and ends first. So a server's
+//! turns are spread evenly, and no prefix of the schedule holds a whole turn too many or too few of any.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -26,16 +26,18 @@ impl Schedule {
         let weights = candidates.iter().map(|&i| servers.get(i as usize).map_or(1, |s| u64::from(s.weight.max(1))));
         let shares = shares(&weights.collect::<Vec<_>>());
         let total: u64 = shares.iter().sum();
-        // Places are compared as fractions (2k + 1) / w, brought to one denominator by cross-multiplication.
-        let mut heap: BinaryHeap<Reverse<Turn>> =
-            shares.iter().enumerate().map(|(order, &share)| Reverse(Turn { numerator: 1, share, order })).collect();
+        let mut coming: BinaryHeap<Reverse<Moment>> = BinaryHeap::new();
+        let mut open: BinaryHeap<Reverse<Moment>> =
+            shares.iter().enumerate().map(|(order, &share)| Reverse(Moment { turn: 1, share, order })).collect();
         let mut slots = Vec::with_capacity(total as usize);
-        while let Some(mut top) = heap.peek_mut() {
-            if slots.len() as u64 == total {
-                break;
+        for slot in 0..total {
+            while coming.peek().is_some_and(|Reverse(m)| m.turn * total <= slot * m.share) {
+                open.extend(coming.pop().map(|Reverse(m)| Reverse(Moment { turn: m.turn + 1, ..m })));
             }
-            slots.extend(candidates.get(top.0.order));
-            top.0.numerator += 2;
+            // The end of this turn is the beginning of the next.
+            let Some(Reverse(moment)) = open.pop() else { break };
+            slots.extend(candidates.get(moment.order));
+            coming.push(Reverse(moment));
         }
         Schedule { slots: slots.into() }
     }
@@ -67,23 +69,24 @@ impl Schedule {
     }
 }
 
-/// A server's next wish for a slot: `numerator / share` of the way, the earlier in the configuration first.
+/// A point of time, `turn / share` of the way, at which a server's turn ends and its next begins. Of equal ones the
+/// earlier server in the configuration comes first.
 #[derive(Debug, PartialEq, Eq)]
-struct Turn {
-    numerator: u64,
+struct Moment {
+    turn: u64,
     share: u64,
     order: usize,
 }
 
-impl Ord for Turn {
+impl Ord for Moment {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        let left = self.numerator * other.share;
-        let right = other.numerator * self.share;
+        let left = self.turn * other.share;
+        let right = other.turn * self.share;
         left.cmp(&right).then(self.order.cmp(&other.order))
     }
 }
 
-impl PartialOrd for Turn {
+impl PartialOrd for Moment {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }

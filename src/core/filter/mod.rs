@@ -1,6 +1,18 @@
 //! What is changed or noted on a message that passes: header rules and captures.
+//!
+//! Here stand the types a configuration is lowered to. Reading order: [`template`] (values with variables), [`rules`]
+//! (applying header rules), [`capture`] (noting values for the log). Not here: fields lockgate itself sets or removes
+//! (`crate::core::http::hop`, `crate::core::http::forwarded`).
+
+pub mod capture;
+pub mod rules;
+pub mod template;
 
 use regex::bytes::Regex;
+
+pub use capture::{capture_request, capture_response, strip_captured_request};
+pub use rules::{apply_rules, reads_request};
+pub use template::{TemplateContext, TemplateError};
 
 /// One header rule (`request_headers`, `response_headers`). HAProxy: `http-request set-header` and friends.
 #[derive(Debug, Clone)]

@@ -70,6 +70,8 @@ pub struct ProcessLive {
     pub lost_log_lines: AtomicU64,
     /// Admin connections so far.
     pub admin_connections: AtomicU64,
+    /// Times a connection had to wait for a place under a `maxconn` (`MaxconnReached`).
+    pub maxconn_reached: AtomicU64,
 }
 
 impl ServerLive {
@@ -117,6 +119,7 @@ impl ProcessLive {
             tls_connections: Gauge::default(),
             lost_log_lines: AtomicU64::new(0),
             admin_connections: AtomicU64::new(0),
+            maxconn_reached: AtomicU64::new(0),
         })
     }
 }

@@ -1,8 +1,7 @@
 //! The control state machine: every server's two-axis state, driven by events, read through snapshots.
 //!
 //! [`Fleet`] is the one place where control state changes. An [`event::Event`] goes in with the time, [`Effect`]s come
-//! out; the
-//! shell carries them out and feeds the results back. Nothing here waits, and nothing here touches a socket.
+//! out; the shell carries them out and feeds the results back. Nothing here waits, and nothing here touches a socket.
 //!
 //! Reading order: [`spec`] (what was configured), [`event`] (what happens), [`snapshot`] (what workers read), [`live`]
 //! (the atomics they touch); then the machine: `apply` (what an event does), `consequence` (what a change of state
@@ -23,7 +22,7 @@ mod sentence;
 pub mod snapshot;
 pub mod spec;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -19,6 +19,11 @@ impl Span {
         self.start as usize..self.end as usize
     }
 
+    /// Offsets as they are. A head is at most `head_max_bytes` long, far below 4 GiB.
+    fn at(range: Range<usize>) -> Span {
+        Span { start: range.start as u32, end: range.end as u32 }
+    }
+
     /// How many bytes.
     pub fn len(self) -> usize {
         (self.end - self.start) as usize
@@ -79,7 +84,38 @@ pub enum Known {
     Date,
     /// `Server`
     Server,
+    /// A field that steers a proxy, written with an underscore for a hyphen (`X_Forwarded_For`). Servers that turn
+    /// both into one variable would take it for the real one, so it is never forwarded.
+    Alias,
 }
+
+/// Hyphenated fields whose underscore spellings are [`Known::Alias`], lower case.
+const ALIASED: [&[u8]; 24] = [
+    b"content-length",
+    b"content-type",
+    b"transfer-encoding",
+    b"keep-alive",
+    b"proxy-connection",
+    b"proxy-authenticate",
+    b"proxy-authorization",
+    b"http2-settings",
+    b"set-cookie",
+    b"x-forwarded-for",
+    b"x-forwarded-proto",
+    b"x-forwarded-port",
+    b"x-forwarded-host",
+    b"x-forwarded-by",
+    b"x-forwarded-server",
+    b"x-forwarded-prefix",
+    b"x-forwarded-scheme",
+    b"x-forwarded-ssl",
+    b"x-real-ip",
+    b"x-request-id",
+    b"x-client-ip",
+    b"x-original-url",
+    b"x-rewrite-url",
+    b"x-http-method-override",
+];
 
 impl Known {
     /// Recognises a field name, in any case.
@@ -113,8 +149,18 @@ impl Known {
                 return *known;
             }
         }
-        Known::Other
+        if name.contains(&b'_') && ALIASED.iter().any(|text| is_alias(name, text)) {
+            Known::Alias
+        } else {
+            Known::Other
+        }
     }
+}
+
+/// Whether two names are one when underscores count as hyphens and case does not count.
+pub(crate) fn is_alias(name: &[u8], of: &[u8]) -> bool {
+    let fold = |b: &u8| if *b == b'_' { b'-' } else { b.to_ascii_lowercase() };
+    name.len() == of.len() && name.iter().map(fold).eq(of.iter().map(fold))
 }
 
 /// One field: its name, its value, what it is, and whether it still counts.
@@ -153,6 +199,15 @@ impl Version {
     }
 }
 
+/// What a parser is reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MessageKind {
+    /// A request.
+    Request,
+    /// A response.
+    Response,
+}
+
 /// A request's or a response's head. Cleared and reused from message to message.
 #[derive(Debug, Default, Clone)]
 pub struct Head {
@@ -165,6 +220,8 @@ pub struct Head {
     status: u16,
     version: Version,
     fields: SmallVec<[Field; 24]>,
+    /// Set while the arena is exactly the lines a parser has read so far of a message that is not all there.
+    unfinished: Option<MessageKind>,
 }
 
 impl Head {
@@ -183,6 +240,17 @@ impl Head {
         self.reason = Span::default();
         self.status = 0;
         self.version = Version::Http11;
+        self.unfinished = None;
+    }
+
+    /// Keeps only the start line, in as little memory as it needs; for requests that became long-lived tunnels.
+    pub fn forget_fields(&mut self) {
+        let mut kept = Head { status: self.status, version: self.version, ..Head::default() };
+        kept.arena.reserve_exact(self.method.len() + self.target.len());
+        kept.method = kept.store(self.method());
+        kept.target = kept.store(self.target());
+        kept.forward_target = kept.target;
+        *self = kept;
     }
 
     /// Starts a head from its bytes: they become the arena, and spans given to the setters are offsets into them.
@@ -201,6 +269,7 @@ impl Head {
     pub fn store(&mut self, bytes: &[u8]) -> Span {
         let start = self.arena.len();
         self.arena.extend_from_slice(bytes);
+        self.unfinished = None;
         self.span(start..self.arena.len())
     }
 
@@ -236,6 +305,44 @@ impl Head {
         let known = Known::of(self.bytes(name));
         self.fields.push(Field { name, value, known, removed: false });
         known
+    }
+
+    /// Where a parser may go on: behind the lines it read before, if `buf` begins with exactly those, else at 0 with an
+    /// empty head.
+    pub(crate) fn resume(&mut self, buf: &[u8], kind: MessageKind) -> usize {
+        if self.unfinished != Some(kind) || !buf.starts_with(&self.arena) {
+            self.clear();
+        }
+        self.arena.len()
+    }
+
+    /// Ends a parser's call: `read` becomes the arena, which the spans made since [`Head::resume`] point into.
+    pub(crate) fn adopt(&mut self, read: &[u8], kind: MessageKind, unfinished: bool) {
+        let new = read.get(self.arena.len()..).unwrap_or_default();
+        self.arena.extend_from_slice(new);
+        self.unfinished = unfinished.then_some(kind);
+    }
+
+    /// Sets the request line from offsets into bytes that [`Head::adopt`] will bring.
+    pub(crate) fn set_request_line_at(&mut self, method: Range<usize>, target: Range<usize>, version: Version) {
+        self.set_request_line(Span::at(method), Span::at(target), version);
+    }
+
+    /// Sets the status line from offsets into bytes that [`Head::adopt`] will bring.
+    pub(crate) fn set_status_line_at(&mut self, status: u16, reason: Range<usize>, version: Version) {
+        self.set_status_line(status, Span::at(reason), version);
+    }
+
+    /// Appends a field from offsets into `buf`, whose bytes [`Head::adopt`] will bring.
+    #[inline]
+    pub(crate) fn push_parsed(&mut self, buf: &[u8], name: Range<usize>, value: Range<usize>) {
+        let known = Known::of(&buf[name.clone()]);
+        self.fields.push(Field { name: Span::at(name), value: Span::at(value), known, removed: false });
+    }
+
+    /// Where a part of this head is in its arena, for the offsets of refusals.
+    pub(crate) fn offset_of(&self, part: &[u8]) -> usize {
+        (part.as_ptr() as usize).saturating_sub(self.arena.as_ptr() as usize).min(self.arena.len())
     }
 
     /// The request method.
@@ -346,6 +453,13 @@ impl Head {
     pub fn remove_known(&mut self, known: Known) {
         for f in self.fields.iter_mut().filter(|f| f.known == known) {
             f.removed = true;
+        }
+    }
+
+    /// Removes all fields whose kind is to go.
+    pub fn remove_where(&mut self, goes: impl Fn(Known) -> bool) {
+        for f in &mut self.fields {
+            f.removed |= goes(f.known);
         }
     }
 

@@ -1,11 +1,22 @@
 //! Where a request goes: conditions in order, first match wins.
+//!
+//! Here stand the types a configuration is lowered to, and the plain reading of them. [`index`] finds the same route
+//! faster among many hosts; [`redirect`] writes where a redirect leads. Not here: what happens at the destination.
 
+pub mod index;
+pub mod redirect;
+
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use regex::bytes::Regex;
 
 use crate::core::filter::{HeaderRule, Template};
 use crate::core::fleet::spec::BackendIndex;
+use crate::core::http::Head;
+
+pub use index::RouteIndex;
+pub use redirect::render_redirect;
 
 /// One route (`routes`): every kind of condition that is given must hold; within a kind one of its patterns is enough.
 #[derive(Debug, Clone)]
@@ -120,3 +131,94 @@ pub struct FixedAnswer {
     /// Body, held in memory.
     pub body: Arc<[u8]>,
 }
+
+/// What routes are matched against.
+#[derive(Debug, Clone, Copy)]
+pub struct RouteFacts<'a> {
+    /// The request, normalised.
+    pub head: &'a Head,
+    /// Its host, normalised, without port; empty when there is none.
+    pub host: &'a str,
+    /// Whether it came over TLS.
+    pub tls: bool,
+}
+
+/// The first route that takes the request, looked for one after the other.
+pub fn find(routes: &[Route], facts: &RouteFacts<'_>) -> Option<usize> {
+    routes.iter().position(|route| {
+        (route.hosts.is_empty() || route.hosts.iter().any(|host| host.matches(facts.host))) && route.takes(facts)
+    })
+}
+
+impl HostPattern {
+    /// Whether a normalised host is meant.
+    pub fn matches(&self, host: &str) -> bool {
+        match self {
+            HostPattern::Exact(exact) => host == &**exact,
+            HostPattern::Suffix(suffix) => host.len() > suffix.len() && host.ends_with(&**suffix),
+            HostPattern::Any => true,
+        }
+    }
+}
+
+impl PathPattern {
+    /// Whether a normalised path is meant. A prefix covers whole segments only.
+    pub fn matches(&self, path: &[u8]) -> bool {
+        match self {
+            PathPattern::Exact(exact) => path == exact.as_bytes(),
+            PathPattern::Prefix(prefix) => {
+                let stem = prefix.strip_suffix('/').unwrap_or(prefix).as_bytes();
+                path.strip_prefix(stem).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+            }
+            PathPattern::Regex(regex) => regex.is_match(path),
+        }
+    }
+}
+
+impl Route {
+    /// Whether every condition but the host's holds.
+    fn takes(&self, facts: &RouteFacts<'_>) -> bool {
+        let head = facts.head;
+        self.tls.is_none_or(|tls| tls == facts.tls)
+            && (self.methods.is_empty() || self.methods.iter().any(|method| method.as_bytes() == head.method()))
+            && (self.paths.is_empty() || self.paths.iter().any(|path| path.matches(head.path())))
+            && self.headers.iter().all(|condition| condition.test.holds(head.get_all(condition.name.as_bytes())))
+            && self.query.iter().all(|condition| {
+                let name = condition.name.as_bytes();
+                let parameters = parameters(head.query().unwrap_or_default());
+                condition.test.holds(parameters.filter(|(n, _)| **n == *name).map(|(_, value)| value))
+            })
+    }
+}
+
+impl ValueTest {
+    /// Whether it holds for the values a name has: one of them is enough, except that `Absent` wants none.
+    fn holds<V: AsRef<[u8]>>(&self, mut values: impl Iterator<Item = V>) -> bool {
+        match self {
+            ValueTest::Present => values.next().is_some(),
+            ValueTest::Absent => values.next().is_none(),
+            ValueTest::Exact(exact) => values.any(|value| value.as_ref() == exact.as_bytes()),
+            ValueTest::Regex(regex) => values.any(|value| regex.is_match(value.as_ref())),
+        }
+    }
+}
+
+/// The parameters of a query as (name, value), decoded as forms are: `%XX`, and `+` for a space.
+fn parameters(query: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
+    query.split(|&b| b == b'&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let at = memchr::memchr(b'=', pair);
+        let (name, value) = at.map_or((pair, &pair[pair.len()..]), |at| (&pair[..at], &pair[at + 1..]));
+        (decode(name), decode(value))
+    })
+}
+
+fn decode(text: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr2(b'%', b'+', text).is_none() {
+        return Cow::Borrowed(text);
+    }
+    let spaced: Vec<u8> = text.iter().map(|&b| if b == b'+' { b' ' } else { b }).collect();
+    Cow::Owned(percent_encoding::percent_decode(&spaced).collect())
+}
+
+#[cfg(test)]
+mod tests;

@@ -38,9 +38,9 @@ impl Ramp {
             return true;
         }
         self.parts = ((PARTS * elapsed_s + self.length_s) / self.length_s).min(PARTS);
-        let step = Duration::from_secs(1).max(Duration::from_secs(self.length_s) / 20);
-        let end = self.since + Duration::from_secs(self.length_s);
-        self.next_step = (self.next_step.max(self.since) + step).max(now + Duration::from_millis(1)).min(end.max(now));
+        let step_s = (self.length_s / 20).max(1);
+        let next_s = ((elapsed_s / step_s + 1) * step_s).min(self.length_s);
+        self.next_step = self.since + Duration::from_secs(next_s);
         false
     }
 
@@ -49,12 +49,9 @@ impl Ramp {
         ((100 * self.parts + PARTS - 1) / PARTS) as u32
     }
 
-    /// `full` scaled by the ramp; never less than 1 unless `full` is 0.
+    /// `full` scaled by the ramp, rounded up as HAProxy does: 0 only if `full` is.
     pub fn scale(&self, full: u32) -> u32 {
-        if full == 0 {
-            return 0;
-        }
-        let scaled = u64::from(full) * self.parts / PARTS;
-        u32::try_from(scaled).unwrap_or(u32::MAX).max(1)
+        let scaled = (u64::from(full) * self.parts).div_ceil(PARTS);
+        u32::try_from(scaled).unwrap_or(u32::MAX)
     }
 }
