@@ -1,1 +1,312 @@
 //! The only wiring: what starts, what stops, in which order.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::admin::AdminServer;
+use crate::config::model::{Bind, BindAddress, Model};
+use crate::control::orders::ControlOrders;
+use crate::control::state_file::StateFile;
+use crate::control::{ControlHandle, ControlParts};
+use crate::core::fleet::Fleet;
+use crate::core::fleet::event::Effect;
+use crate::core::fleet::live::ProcessLive;
+use crate::core::fleet::saved::SavedState;
+use crate::core::limit::RateTable;
+use crate::core::route::RouteIndex;
+use crate::discovery::Lookup;
+use crate::frontend::worker::{self, BindContext, WorkerParts};
+use crate::listener::bind::{self, OpenListener};
+use crate::listener::per_source::PerSource;
+use crate::log::{ControlLog, LogClock, LogSetup, LogWriter, WorkerLog, system_zone};
+use crate::runtime::notify::notify;
+use crate::runtime::shared::{CONTROL_BACKLOG, Shared, WorkerReport};
+use crate::runtime::worker::{WorkerHandle, WorkerOrder, local_runtime, spawn};
+use crate::runtime::{clock, limits};
+use crate::tls::Resumption;
+use crate::tls::acceptor;
+use crate::tls::store::CertificateStore;
+
+/// How often a stopping process looks whether its workers are gone.
+const LEAVE_POLL: Duration = Duration::from_millis(10);
+
+/// What is told to whoever started us, once everything listens.
+#[derive(Debug)]
+pub struct Listening {
+    /// Each bind as it was configured and the address it really got.
+    pub binds: Vec<(String, BindAddress)>,
+}
+
+/// A process that is up, before it serves.
+struct Started {
+    workers: Vec<WorkerHandle>,
+    threads: Vec<JoinHandle<()>>,
+    shared: Arc<Shared>,
+    log_writer: LogWriter,
+    log: ControlLog,
+    reports: mpsc::Receiver<WorkerReport>,
+    control: ControlParts,
+    first_effects: Vec<Effect>,
+}
+
+/// Runs lockgate as `model` says, until a signal ends it. `on_listening` hears the addresses once they are open.
+pub fn run(model: Model, on_listening: impl FnOnce(&Listening)) -> Result<()> {
+    let runtime = local_runtime().context("cannot start the control thread's runtime")?;
+    let descriptors = limits::raise_descriptors(limits::descriptors_needed(model.global.maxconn));
+    let admin_sockets = model.global.admin.clone();
+    let grace = model.global.grace;
+    runtime.block_on(async move {
+        let (started, listening) = start(model, descriptors)?;
+        let Started { workers, threads, shared, log_writer, log, reports, control, first_effects } = started;
+        let control = ControlHandle::new(control);
+        // Admin sockets are opened before anything is said to be up, so that a clash ends the start.
+        let server = AdminServer::bind(&admin_sockets).context("cannot open an admin socket")?;
+        let orders = Rc::new(ControlOrders::new(control.clone()));
+        let admin = tokio::task::spawn_local(async move {
+            let Err(error) = server.serve(orders).await;
+            tracing::error!(%error, "admin sockets cannot be served");
+        });
+        tokio::task::spawn_local(control.clone().hear_workers(reports));
+        tokio::task::spawn_local(control.clone().keep_rates());
+        control.carry_out(first_effects);
+        tokio::task::spawn_local(control.clone().run_timers());
+        log.event(5, &format!("lockgate {} started.", env!("CARGO_PKG_VERSION")));
+        on_listening(&listening);
+        serve_until_signal(&log_writer).await?;
+        leave(&shared, &workers, threads, grace, &log).await?;
+        admin.abort();
+        let _ = admin.await;
+        remove_unix_binds(&listening);
+        log_writer.shutdown();
+        Ok(())
+    })
+}
+
+fn start(model: Model, descriptors: u64) -> Result<(Started, Listening)> {
+    let threads = model.global.threads;
+    let process = ProcessLive::new();
+    let (log_writer, worker_logs, log) =
+        LogWriter::start(&model.global.logs, log_setup(threads, &process)).context("cannot start logging")?;
+    let mut contexts = bind_contexts(&model)?;
+    let (listeners, listening) = open_binds(&model.binds, threads)?;
+    for (context, (_, got)) in contexts.iter_mut().zip(&listening.binds) {
+        if let BindAddress::Tcp(address) = got {
+            context.address = Some(*address);
+        }
+    }
+    let saved = match &model.global.state_file {
+        Some(path) => StateFile::load(path).with_context(|| format!("cannot read {}", path.display()))?,
+        None => SavedState::default(),
+    };
+    let state_file = model.global.state_file.clone().map(StateFile::open).transpose()?;
+    let now = clock::now();
+    let (fleet, first_effects) = Fleet::new(&model.fleet, threads + 1, &saved, fastrand::u64(..), now);
+    let (to_control, reports) = mpsc::channel(CONTROL_BACKLOG);
+    let frontends = &model.fleet.frontends;
+    let permits = |n: u32| Arc::new(Semaphore::new(n as usize));
+    let shared = Arc::new(Shared {
+        snapshot: ArcSwap::new(fleet.snapshot().clone()),
+        process,
+        connection_permits: permits(model.global.maxconn),
+        maxconn: model.global.maxconn,
+        frontend_permits: frontends.iter().map(|f| permits(f.maxconn)).collect(),
+        rate_tables: frontends
+            .iter()
+            .map(|f| f.rate_limits.iter().map(|l| Arc::new(RateTable::new(l.clone()))).collect())
+            .collect(),
+        route_indexes: frontends.iter().map(|f| RouteIndex::new(&f.routes)).collect(),
+        worker_load: (0..threads).map(|_| AtomicU32::new(0)).collect(),
+        draining: AtomicBool::new(false),
+        started: now,
+        to_control,
+    });
+    let (workers, handles) = spawn_workers(&shared, contexts, listeners, worker_logs)?;
+    let control = ControlParts {
+        fleet,
+        shared: shared.clone(),
+        workers: workers.clone(),
+        log: log.clone(),
+        lookup: Lookup::system(),
+        state_file,
+        listeners: (model.binds.len() + model.global.admin.len()) as u32,
+        global: model.global,
+        descriptors,
+    };
+    let started = Started { workers, threads: handles, shared, log_writer, log, reports, control, first_effects };
+    Ok((started, listening))
+}
+
+fn log_setup(workers: usize, live: &Arc<ProcessLive>) -> LogSetup {
+    LogSetup {
+        workers,
+        live: live.clone(),
+        pid: std::process::id(),
+        zone: system_zone(),
+        clock: LogClock { monotonic: clock::now, wall: clock::wall },
+    }
+}
+
+/// What every worker needs to know of each bind.
+fn bind_contexts(model: &Model) -> Result<Vec<BindContext>> {
+    let started = clock::now();
+    let clock: crate::tls::MonotonicClock = Arc::new(move || clock::now().saturating_duration_since(started));
+    let resumption = Resumption::new(&model.global.tls, clock)?;
+    let per_source: Vec<_> = model.fleet.frontends.iter().map(|_| Arc::new(PerSource::default())).collect();
+    let mut contexts = Vec::with_capacity(model.binds.len());
+    for (number, bind) in model.binds.iter().enumerate() {
+        let frontend = bind.frontend.0 as usize;
+        let name = &model.fleet.frontends[frontend].name;
+        let tls = match &bind.tls {
+            None => None,
+            Some(spec) => {
+                let store = CertificateStore::load(&spec.certificates)
+                    .with_context(|| format!("frontend {name}: cannot use the certificates"))?;
+                let context = format!("{name} {}", shown(&bind.address));
+                Some(acceptor::server_config(spec, &context, &resumption, &store)?)
+            }
+        };
+        contexts.push(BindContext {
+            frontend,
+            address: match &bind.address {
+                BindAddress::Tcp(a) => Some(*a),
+                BindAddress::Unix(_) => None,
+            },
+            tls,
+            name: (number + 1).to_string(),
+            per_source: per_source[frontend].clone(),
+        });
+    }
+    Ok(contexts)
+}
+
+/// An address as people write it.
+pub fn shown(address: &BindAddress) -> String {
+    match address {
+        BindAddress::Tcp(a) => a.to_string(),
+        BindAddress::Unix(u) => u.path.display().to_string(),
+    }
+}
+
+/// Opens every bind for every worker: `listeners[bind][worker]`.
+fn open_binds(binds: &[Bind], workers: usize) -> Result<(Vec<Vec<OpenListener>>, Listening)> {
+    let mut listeners = Vec::with_capacity(binds.len());
+    let mut listening = Listening { binds: Vec::with_capacity(binds.len()) };
+    for bind in binds {
+        let opened = bind::open(bind, workers)?;
+        let got = match (&bind.address, opened.first()) {
+            (BindAddress::Tcp(_), Some(OpenListener::Tcp(l))) => BindAddress::Tcp(l.local_addr()?),
+            (address, _) => address.clone(),
+        };
+        listening.binds.push((shown(&bind.address), got));
+        listeners.push(opened);
+    }
+    Ok((listeners, listening))
+}
+
+fn spawn_workers(
+    shared: &Arc<Shared>,
+    contexts: Vec<BindContext>,
+    listeners: Vec<Vec<OpenListener>>,
+    logs: Vec<WorkerLog>,
+) -> Result<(Vec<WorkerHandle>, Vec<JoinHandle<()>>)> {
+    let mut handles = Vec::new();
+    let mut orders = Vec::new();
+    for index in 0..logs.len() {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        handles.push(WorkerHandle { index, orders: sender });
+        orders.push(receiver);
+    }
+    let mut by_worker: Vec<Vec<(BindContext, OpenListener)>> = logs.iter().map(|_| Vec::new()).collect();
+    for (context, opened) in contexts.into_iter().zip(listeners) {
+        for (of_worker, listener) in by_worker.iter_mut().zip(opened) {
+            of_worker.push((context.clone(), listener));
+        }
+    }
+    let mut threads = Vec::new();
+    for (index, ((log, binds), orders)) in logs.into_iter().zip(by_worker).zip(orders).enumerate() {
+        let parts = WorkerParts {
+            index,
+            shared: shared.clone(),
+            log,
+            binds,
+            peers: handles.clone(),
+            orders,
+            seed: fastrand::u64(..),
+        };
+        threads.push(spawn(format!("worker-{index}"), move || worker::run(parts))?);
+    }
+    Ok((handles, threads))
+}
+
+/// Serves until SIGTERM or SIGINT.
+async fn serve_until_signal(log_writer: &LogWriter) -> Result<()> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    let mut usr1 = signal(SignalKind::user_defined1())?;
+    let mut hup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = term.recv() => return Ok(()),
+            _ = int.recv() => return Ok(()),
+            _ = usr1.recv() => log_writer.reopen(),
+            _ = hup.recv() => tracing::warn!("this version does not reload its configuration; restart to apply changes"),
+        }
+    }
+}
+
+/// Stops accepting, lets what runs finish for up to `grace`, then closes. A second signal leaves at once.
+async fn leave(
+    shared: &Shared,
+    workers: &[WorkerHandle],
+    threads: Vec<JoinHandle<()>>,
+    grace: Duration,
+    log: &ControlLog,
+) -> Result<()> {
+    notify("STOPPING=1");
+    log.event(4, &format!("lockgate is stopping, open requests may take {} s to finish.", grace.as_secs()));
+    shared.draining.store(true, Ordering::Release);
+    for worker in workers {
+        let _ = worker.orders.send(WorkerOrder::Drain);
+    }
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    let gone = async {
+        while threads.iter().any(|t| !t.is_finished()) {
+            tokio::time::sleep(LEAVE_POLL).await;
+        }
+    };
+    let all_done = tokio::select! {
+        () = gone => true,
+        () = tokio::time::sleep(grace) => false,
+        _ = term.recv() => false,
+        _ = int.recv() => false,
+    };
+    if !all_done {
+        log.event(4, "lockgate closes what is still open.");
+        for worker in workers {
+            let _ = worker.orders.send(WorkerOrder::Stop);
+        }
+        let patience = clock::now() + Duration::from_secs(2);
+        while threads.iter().any(|t| !t.is_finished()) && clock::now() < patience {
+            tokio::time::sleep(LEAVE_POLL).await;
+        }
+    }
+    log.event(5, "lockgate stopped.");
+    Ok(())
+}
+
+fn remove_unix_binds(listening: &Listening) {
+    for (_, address) in &listening.binds {
+        if let BindAddress::Unix(unix) = address {
+            let _ = std::fs::remove_file(&unix.path);
+        }
+    }
+}

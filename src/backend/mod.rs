@@ -1,1 +1,10 @@
-//! The server side: connections, their pools, leases.
+//! The server side: picking a server and holding a place on it, connecting, keeping connections.
+//!
+//! Reading order: [`checkout`] (→ [`Lease`]), [`connect`], [`pool`]. What is said on the connection is `frontend`'s
+//! business.
+
+pub mod checkout;
+pub mod connect;
+pub mod pool;
+
+pub use checkout::Lease;

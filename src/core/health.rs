@@ -124,3 +124,70 @@ pub enum CheckStatus {
     /// `HANA`: taken down by passive observation.
     Analyze,
 }
+
+impl CheckStatus {
+    /// HAProxy's short word: CSV column 36, `check_status`.
+    pub fn word(self) -> &'static str {
+        match self {
+            CheckStatus::Unknown => "UNK",
+            CheckStatus::Initializing => "INI",
+            CheckStatus::SocketError => "SOCKERR",
+            CheckStatus::L4Ok => "L4OK",
+            CheckStatus::L4Timeout => "L4TOUT",
+            CheckStatus::L4Connect => "L4CON",
+            CheckStatus::L6Ok => "L6OK",
+            CheckStatus::L6Timeout => "L6TOUT",
+            CheckStatus::L6Response => "L6RSP",
+            CheckStatus::L7Timeout => "L7TOUT",
+            CheckStatus::L7Response => "L7RSP",
+            CheckStatus::L7Ok => "L7OK",
+            CheckStatus::L7Status => "L7STS",
+            CheckStatus::Analyze => "HANA",
+        }
+    }
+
+    /// HAProxy's sentence: CSV column 65, `check_desc`, and the `reason` of its state-change log lines.
+    pub fn description(self) -> &'static str {
+        match self {
+            CheckStatus::Unknown => "Unknown",
+            CheckStatus::Initializing => "Initializing",
+            CheckStatus::SocketError => "Socket error",
+            CheckStatus::L4Ok => "Layer4 check passed",
+            CheckStatus::L4Timeout => "Layer4 timeout",
+            CheckStatus::L4Connect => "Layer4 connection problem",
+            CheckStatus::L6Ok => "Layer6 check passed",
+            CheckStatus::L6Timeout => "Layer6 timeout",
+            CheckStatus::L6Response => "Layer6 invalid response",
+            CheckStatus::L7Timeout => "Layer7 timeout",
+            CheckStatus::L7Response => "Layer7 invalid response",
+            CheckStatus::L7Ok => "Layer7 check passed",
+            CheckStatus::L7Status => "Layer7 wrong status",
+            CheckStatus::Analyze => "Health analyze",
+        }
+    }
+
+    /// HAProxy's number: `srv_check_status` of `show servers state`.
+    pub fn number(self) -> u8 {
+        match self {
+            CheckStatus::Unknown => 0,
+            CheckStatus::Initializing => 1,
+            CheckStatus::Analyze => 4,
+            CheckStatus::SocketError => 5,
+            CheckStatus::L4Ok => 6,
+            CheckStatus::L4Timeout => 7,
+            CheckStatus::L4Connect => 8,
+            CheckStatus::L6Ok => 9,
+            CheckStatus::L6Timeout => 10,
+            CheckStatus::L6Response => 11,
+            CheckStatus::L7Timeout => 12,
+            CheckStatus::L7Response => 13,
+            CheckStatus::L7Ok => 15,
+            CheckStatus::L7Status => 17,
+        }
+    }
+
+    /// Whether a check that ended so counts as a pass.
+    pub fn passed(self) -> bool {
+        matches!(self, CheckStatus::L4Ok | CheckStatus::L6Ok | CheckStatus::L7Ok)
+    }
+}

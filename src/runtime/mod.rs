@@ -1,1 +1,12 @@
-//! The operating system: clocks, workers, signals, descriptors.
+//! The operating system: clocks, timers, buffers, descriptors, signals, and what all threads share.
+//!
+//! Nothing here knows HTTP. Reading order: [`shared`], [`worker`], [`deadline`], [`buffer`].
+
+pub mod buffer;
+pub mod clock;
+pub mod deadline;
+pub mod limits;
+pub mod notify;
+pub mod shared;
+pub mod socket;
+pub mod worker;

@@ -1,1 +1,35 @@
-//! TLS termination: certificates, resumption, handshakes.
+//! TLS: certificates, resumption, handshakes on the clients' side, and the client side for checks and servers.
+//!
+//! Reading order: [`store`] loads certificates, [`resolver`] chooses among them by server name, [`resumption`] holds
+//! what lets clients come back cheaply ([`tickets`], [`sessions`]), [`acceptor`] puts them together for a bind,
+//! [`connector`] is the other direction, [`selfsigned`] makes a certificate on the spot.
+//!
+//! This is the only room that names rustls in what it asks of others: everything is built with the aws-lc-rs provider
+//! of [`provider`], never with the process default. Sockets, timeouts and logging of handshakes are the listener's.
+
+use std::sync::{Arc, LazyLock};
+
+use rustls::crypto::CryptoProvider;
+
+pub mod acceptor;
+pub mod connector;
+pub mod resolver;
+pub mod resumption;
+pub mod selfsigned;
+pub mod sessions;
+pub mod store;
+pub mod tickets;
+
+#[cfg(test)]
+mod tests;
+
+pub use acceptor::{HandshakeError, accept, server_config};
+pub use resumption::{MonotonicClock, Resumption};
+pub use store::{CertificateError, CertificateStore};
+
+/// The one cryptography provider: aws-lc-rs with its default suites and groups, post-quantum X25519MLKEM768 first.
+pub fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+        LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    PROVIDER.clone()
+}

@@ -38,6 +38,8 @@ pub struct BackendLive {
     pub sessions: Gauge,
     /// Requests waiting for any server (`qcur`, `qmax`).
     pub queued: Gauge,
+    /// Requests waiting for any server or for a certain one; lets `queue::dispatch` see at once that nobody does.
+    pub waiting: Gauge,
     /// Waiting requests, of the backend and of its servers.
     pub queue: Mutex<Queue>,
     /// Position in the round-robin schedule, shared by all workers so that the order is exact.
@@ -68,6 +70,8 @@ pub struct ProcessLive {
     pub lost_log_lines: AtomicU64,
     /// Admin connections so far.
     pub admin_connections: AtomicU64,
+    /// Times a connection had to wait for a place under a `maxconn` (`MaxconnReached`).
+    pub maxconn_reached: AtomicU64,
 }
 
 impl ServerLive {
@@ -91,6 +95,7 @@ impl BackendLive {
         Arc::new(BackendLive {
             sessions: Gauge::default(),
             queued: Gauge::default(),
+            waiting: Gauge::default(),
             queue: Mutex::new(Queue::default()),
             cursor: AtomicU64::new(0),
             last_session_ms: AtomicI64::new(-1),
@@ -114,6 +119,7 @@ impl ProcessLive {
             tls_connections: Gauge::default(),
             lost_log_lines: AtomicU64::new(0),
             admin_connections: AtomicU64::new(0),
+            maxconn_reached: AtomicU64::new(0),
         })
     }
 }

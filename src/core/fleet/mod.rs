@@ -1,23 +1,43 @@
 //! The control state machine: every server's two-axis state, driven by events, read through snapshots.
 //!
-//! Reading order: [`spec`] (what was configured), [`event`] (what happens), [`snapshot`] (what workers read),
-//! [`live`] (the atomics they touch).
+//! [`Fleet`] is the one place where control state changes. An [`event::Event`] goes in with the time, [`Effect`]s come
+//! out; the shell carries them out and feeds the results back. Nothing here waits, and nothing here touches a socket.
+//!
+//! Reading order: [`spec`] (what was configured), [`event`] (what happens), [`snapshot`] (what workers read), [`live`]
+//! (the atomics they touch); then the machine: `apply` (what an event does), `consequence` (what a change of state
+//! entails), `schedule` (when the next check, ramp step and look-up are due), `publish` (backend accounting and
+//! snapshots), `sentence` (HAProxy's log lines), [`saved`] (what outlives the process), `find` (names to ids).
 
+mod apply;
+mod clear;
+mod consequence;
 pub mod event;
+mod find;
+mod invariants;
 pub mod live;
+mod publish;
+pub mod saved;
+mod schedule;
+mod sentence;
 pub mod snapshot;
 pub mod spec;
+#[cfg(test)]
+pub(crate) mod tests;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use event::{Effect, Event, Origin};
-use live::{BackendLive, ServerLive};
+use event::{Effect, Origin};
+use live::{BackendLive, FrontendLive, ServerLive};
+use saved::SavedState;
+use schedule::CheckSchedule;
 use snapshot::{ConnectTo, FrontendView, Snapshot};
-use spec::{BackendSpec, FleetSpec, ServerId, ServerSpec};
+use spec::{BackendIndex, BackendSpec, FleetSpec, InitialState, ServerAddress, ServerId, ServerSpec};
 
+use crate::core::discovery::Resolution;
 use crate::core::health::CheckOutcome;
-use crate::core::server::ServerState;
+use crate::core::server::{AdminState, Ramp, ServerState};
 
 /// Everything the control task knows of frontends, backends and servers.
 #[derive(Debug)]
@@ -25,6 +45,13 @@ pub struct Fleet {
     frontends: Vec<Arc<FrontendView>>,
     backends: Vec<BackendEntry>,
     snapshot: Arc<Snapshot>,
+    /// Writers of counters: the workers, and the control thread last.
+    shards: usize,
+    rng: fastrand::Rng,
+    /// Of the next probe.
+    next_ticket: u64,
+    /// `Effect::Ready` was given.
+    ready: bool,
 }
 
 /// A backend in the control task.
@@ -46,6 +73,8 @@ pub struct BackendEntry {
     pub down_count: u64,
     /// Time spent down before `changed_at`.
     pub downtime: Duration,
+    /// `up` has been known once: before, "no server available" is not news.
+    settled: bool,
 }
 
 /// A server in the control task.
@@ -81,6 +110,14 @@ pub struct ServerEntry {
     pub downtime: Duration,
     /// Since when it is down, if it is.
     pub down_since: Option<Instant>,
+    /// The ramp it is on.
+    ramp: Option<Ramp>,
+    /// Its checks.
+    schedule: CheckSchedule,
+    /// The look-ups of its name.
+    resolution: Option<Resolution>,
+    /// An address an operator set; the name is not looked up any more.
+    set_address: Option<SocketAddr>,
 }
 
 /// The last finished check of a server.
@@ -96,3 +133,191 @@ pub struct LastCheck {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Refusal(pub String);
+
+impl Fleet {
+    /// A fleet as configured, with what operators had set before (`saved`), and what is to be done first: the first
+    /// check of every server and the first look-up of every name leave at once.
+    ///
+    /// `shards` is the number of workers and one for the control thread. `seed` spreads the checks.
+    pub fn new(spec: &FleetSpec, shards: usize, saved: &SavedState, seed: u64, now: Instant) -> (Fleet, Vec<Effect>) {
+        let shards = shards.max(1);
+        let frontends = spec
+            .frontends
+            .iter()
+            .map(|f| Arc::new(FrontendView { spec: f.clone(), live: FrontendLive::new(shards) }))
+            .collect::<Vec<_>>();
+        let backends = spec.backends.iter().zip(0..).map(|(b, i)| BackendEntry::new(b, BackendIndex(i), shards, now));
+        let mut fleet = Fleet {
+            snapshot: Arc::new(Snapshot { generation: 0, frontends: frontends.clone(), backends: Vec::new() }),
+            frontends,
+            backends: backends.collect(),
+            shards,
+            rng: fastrand::Rng::with_seed(seed),
+            next_ticket: 1,
+            ready: false,
+        };
+        fleet.restore(saved, now);
+        let effects = fleet.first_effects(now);
+        (fleet, effects)
+    }
+
+    /// What workers shall read. Replaced by each [`Effect::Publish`].
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// By `FrontendIndex`.
+    pub fn frontends(&self) -> &[Arc<FrontendView>] {
+        &self.frontends
+    }
+
+    /// By `BackendIndex`.
+    pub fn backends(&self) -> &[BackendEntry] {
+        &self.backends
+    }
+
+    /// A backend.
+    pub fn backend(&self, index: BackendIndex) -> Option<&BackendEntry> {
+        self.backends.get(index.0 as usize)
+    }
+
+    /// A server.
+    pub fn server(&self, id: ServerId) -> Option<&ServerEntry> {
+        self.backend(id.backend)?.servers.get(id.index as usize)
+    }
+
+    /// Every server.
+    pub fn servers(&self) -> impl Iterator<Item = &ServerEntry> {
+        self.backends.iter().flat_map(|b| &b.servers)
+    }
+
+    /// Whether every server that starts with a check (`initial: first` or `checks`) had it. Servers in MAINT, with
+    /// checks switched off, or whose name could not be looked up are not waited for.
+    pub fn is_ready(&self) -> bool {
+        !self.servers().any(ServerEntry::holds_readiness)
+    }
+
+    fn server_mut(&mut self, id: ServerId) -> Option<&mut ServerEntry> {
+        self.backends.get_mut(id.backend.0 as usize)?.servers.get_mut(id.index as usize)
+    }
+}
+
+impl BackendEntry {
+    fn new(spec: &Arc<BackendSpec>, index: BackendIndex, shards: usize, now: Instant) -> BackendEntry {
+        let servers = spec.servers.iter().zip(0..);
+        BackendEntry {
+            spec: spec.clone(),
+            live: BackendLive::new(shards),
+            servers: servers
+                .map(|(s, i)| ServerEntry::new(s, ServerId { backend: index, index: i }, shards, now))
+                .collect(),
+            maintenance: spec.maintenance,
+            up: false,
+            changed_at: now,
+            down_count: 0,
+            downtime: Duration::ZERO,
+            settled: false,
+        }
+    }
+
+    /// Usable servers: those that are no backup, and backups (`act`, `bck`).
+    pub fn usable(&self) -> Usable {
+        let count = |backup| self.servers.iter().filter(|s| s.is_usable() && s.spec.backup == backup).count();
+        Usable { active: count(false), backup: count(true) }
+    }
+
+    /// The sum of the effective weights of the usable servers (`weight` of the BACKEND row).
+    pub fn total_weight(&self) -> u32 {
+        let usable = || self.servers.iter().filter(|s| s.is_usable());
+        let active = usable().any(|s| !s.spec.backup);
+        usable().filter(|s| s.spec.backup != active).map(ServerEntry::effective_weight).sum()
+    }
+
+    /// Time spent down until `now` (`downtime`).
+    pub fn downtime_at(&self, now: Instant) -> Duration {
+        if self.up { self.downtime } else { self.downtime + now.saturating_duration_since(self.changed_at) }
+    }
+}
+
+/// How many servers may get new requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usable {
+    /// No backups.
+    pub active: usize,
+    /// Backups.
+    pub backup: usize,
+}
+
+impl ServerEntry {
+    fn new(spec: &Arc<ServerSpec>, id: ServerId, shards: usize, now: Instant) -> ServerEntry {
+        let (address, resolution) = match &spec.address {
+            ServerAddress::Ip(a) => (Some(ConnectTo::Ip(*a)), None),
+            ServerAddress::Unix(p) => (Some(ConnectTo::Unix(Arc::from(p.as_path()))), None),
+            ServerAddress::Name { host, .. } => (None, Some(Resolution::new(host, now))),
+        };
+        ServerEntry {
+            id,
+            live: ServerLive::new(shards),
+            state: ServerState::new(spec),
+            address,
+            weight: spec.weight,
+            maxconn: spec.maxconn,
+            last_check: None,
+            check_running: false,
+            changed_by: None,
+            changed_at: now,
+            check_failures: 0,
+            down_count: 0,
+            downtime: Duration::ZERO,
+            down_since: None,
+            ramp: None,
+            schedule: CheckSchedule::default(),
+            resolution,
+            set_address: None,
+            spec: spec.clone(),
+        }
+    }
+
+    /// May get new requests by load balancing: state and weight allow it and its address is known.
+    pub fn is_usable(&self) -> bool {
+        self.state.is_eligible() && self.weight > 0 && self.address.is_some()
+    }
+
+    /// The weight with the ramp applied, as HAProxy shows it (`weight` of the CSV): a ramp shows as at least 1.
+    pub fn effective_weight(&self) -> u32 {
+        self.ramp.map_or(self.weight, |r| r.scale(self.weight))
+    }
+
+    /// HAProxy's `throttle` column: percent of the weight given now, while ramping and not draining.
+    pub fn throttle(&self) -> Option<u32> {
+        let ramp = self.ramp.filter(|_| self.state.admin == AdminState::Ready)?;
+        Some(if self.weight == 0 { 100 } else { ramp.percent() })
+    }
+
+    /// Time spent down until `now` (`downtime`).
+    pub fn downtime_at(&self, now: Instant) -> Duration {
+        self.downtime + self.down_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    /// An address an operator set in place of the configured one.
+    pub fn set_address(&self) -> Option<SocketAddr> {
+        self.set_address
+    }
+
+    /// Requests that find no usable server wait for it: its name or its first check has yet to be answered.
+    fn is_awaited(&self) -> bool {
+        match &self.resolution {
+            _ if self.state.admin == AdminState::Maint => false,
+            Some(r) if self.state.unresolved => r.failures() == 0,
+            _ => self.state.awaiting_first_check && self.state.checks_enabled,
+        }
+    }
+
+    fn holds_readiness(&self) -> bool {
+        let first_check_due = self.state.has_checks()
+            && self.last_check.is_none()
+            && !self.state.is_in_maintenance()
+            && self.spec.initial != InitialState::Up;
+        self.is_awaited() || first_check_due
+    }
+}

@@ -74,7 +74,7 @@ pub struct FrontendSpec {
     pub routes: Vec<Route>,
     /// What a request gets that no route matched; counted per frontend.
     pub no_route: FixedAnswer,
-    /// Whether connections that close without a byte are left out of the log. HAProxy: `option dontlognull`.
+    /// Whether connections that close without a byte are logged too. Off by default, as HAProxy's `option dontlognull`.
     pub log_null: bool,
 }
 

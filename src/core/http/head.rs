@@ -243,6 +243,16 @@ impl Head {
         self.unfinished = None;
     }
 
+    /// Keeps only the start line, in as little memory as it needs; for requests that became long-lived tunnels.
+    pub fn forget_fields(&mut self) {
+        let mut kept = Head { status: self.status, version: self.version, ..Head::default() };
+        kept.arena.reserve_exact(self.method.len() + self.target.len());
+        kept.method = kept.store(self.method());
+        kept.target = kept.store(self.target());
+        kept.forward_target = kept.target;
+        *self = kept;
+    }
+
     /// Starts a head from its bytes: they become the arena, and spans given to the setters are offsets into them.
     pub fn fill(&mut self, bytes: &[u8]) {
         self.clear();

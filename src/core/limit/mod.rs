@@ -1,4 +1,15 @@
 //! Rate and concurrency limits per key, in bounded tables.
+//!
+//! [`key`] makes the key of a request, [`table`] holds what is known of each key, [`bucket`] decides about one. What
+//! happens to a request over the limit is the frontend's business.
+
+pub mod bucket;
+pub mod key;
+mod shard;
+pub mod table;
+
+pub use key::{KeyFacts, build_key, is_exempt};
+pub use table::{ConcurrencyPermit, RateTable, TableRow, Verdict};
 
 use std::time::Duration;
 
@@ -15,7 +26,7 @@ pub struct RateLimitSpec {
     pub key: Vec<KeyPart>,
     /// Requests per interval.
     pub rate: Option<Rate>,
-    /// Requests allowed at once beyond the even flow; `rate.count` by default.
+    /// Requests allowed at once, the size of the bucket ([`bucket`]); `rate.count` by default.
     pub burst: u32,
     /// Requests in flight at once.
     pub concurrent: Option<u32>,
@@ -55,3 +66,7 @@ pub enum LimitAction {
     /// Counted and logged only: a dry run.
     LogOnly,
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
+mod tests;

@@ -108,6 +108,14 @@ counters! {
     ResponseSlide,
     /// `ttime` numerator.
     TotalSlide,
+    /// `qtime_max` in ms; written with [`Counters::raise`], read with [`Counters::highest`].
+    QueueMaxMs,
+    /// `ctime_max` in ms.
+    ConnectMaxMs,
+    /// `rtime_max` in ms.
+    ResponseMaxMs,
+    /// `ttime_max` in ms.
+    TotalMaxMs,
 }
 
 #[repr(align(64))]
@@ -153,6 +161,31 @@ impl Counters {
             let cell = &cells.0[counter as usize];
             let sum = cell.load(Ordering::Relaxed);
             cell.store(sum - sum.div_ceil(SLIDING_WINDOW) + value, Ordering::Relaxed);
+        }
+    }
+
+    /// Keeps `value` if it is the highest so far (`*MaxMs`). Only the owner of `shard` may call this.
+    #[inline]
+    pub fn raise(&self, shard: Shard, counter: Counter, value: u64) {
+        if let Some(cells) = self.shards.get(shard.0) {
+            let cell = &cells.0[counter as usize];
+            if value > cell.load(Ordering::Relaxed) {
+                cell.store(value, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The highest value over all shards (`*MaxMs`).
+    pub fn highest(&self, counter: Counter) -> u64 {
+        self.shards.iter().map(|s| s.0[counter as usize].load(Ordering::Relaxed)).max().unwrap_or(0)
+    }
+
+    /// Forgets the maxima (`clear counters`).
+    pub fn clear_maxima(&self) {
+        for counter in [Counter::QueueMaxMs, Counter::ConnectMaxMs, Counter::ResponseMaxMs, Counter::TotalMaxMs] {
+            for s in &self.shards {
+                s.0[counter as usize].store(0, Ordering::Relaxed);
+            }
         }
     }
 

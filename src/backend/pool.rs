@@ -1,0 +1,106 @@
+//! Idle connections to servers, kept by one worker. Only connections proved clean come here.
+
+use std::time::Instant;
+
+use crate::core::fleet::snapshot::{ConnectTo, ServerView};
+use crate::core::fleet::spec::{PoolSpec, ServerId};
+use crate::runtime::socket::Socket;
+
+/// A kept connection.
+#[derive(Debug)]
+struct Idle {
+    socket: Socket,
+    to: ConnectTo,
+    until: Instant,
+}
+
+/// The idle connections of one server.
+#[derive(Debug, Default)]
+struct Shelf {
+    idle: Vec<Idle>,
+    gauge: Option<std::sync::Arc<crate::core::fleet::live::ServerLive>>,
+}
+
+impl Shelf {
+    fn drop_at(&mut self, position: usize) {
+        self.idle.swap_remove(position);
+        self.fell();
+    }
+
+    fn fell(&self) {
+        if let Some(live) = &self.gauge {
+            live.idle.fall();
+        }
+    }
+}
+
+/// All idle connections of one worker, by backend and server.
+#[derive(Debug, Default)]
+pub struct Pool {
+    shelves: Vec<Vec<Shelf>>,
+}
+
+impl Pool {
+    fn shelf(&mut self, id: ServerId) -> &mut Shelf {
+        let (backend, server) = (id.backend.0 as usize, id.index as usize);
+        if self.shelves.len() <= backend {
+            self.shelves.resize_with(backend + 1, Vec::new);
+        }
+        let servers = &mut self.shelves[backend];
+        if servers.len() <= server {
+            servers.resize_with(server + 1, Shelf::default);
+        }
+        &mut servers[server]
+    }
+
+    /// The connection used last that is still open and leads to where the server is now.
+    pub fn take(&mut self, server: &ServerView, now: Instant) -> Option<Socket> {
+        let to = server.address.as_ref()?;
+        let shelf = self.shelf(server.id);
+        while let Some(idle) = shelf.idle.pop() {
+            shelf.fell();
+            if idle.until > now && idle.to == *to && idle.socket.is_quiet() {
+                return Some(idle.socket);
+            }
+        }
+        None
+    }
+
+    /// Keeps a clean connection, unless there are enough.
+    pub fn keep(&mut self, server: &ServerView, to: &ConnectTo, socket: Socket, spec: PoolSpec, now: Instant) {
+        if server.address.as_ref() != Some(to) || !server.accepts_persistent {
+            return;
+        }
+        let shelf = self.shelf(server.id);
+        if shelf.idle.len() >= spec.max_idle as usize {
+            return;
+        }
+        if shelf.gauge.is_none() {
+            shelf.gauge = Some(server.live.clone());
+        }
+        server.live.idle.rise();
+        shelf.idle.push(Idle { socket, to: to.clone(), until: now + spec.idle_timeout });
+    }
+
+    /// Closes what is over its time, and what the server has closed.
+    pub fn sweep(&mut self, now: Instant) {
+        for shelf in self.shelves.iter_mut().flatten() {
+            let mut i = 0;
+            while i < shelf.idle.len() {
+                if shelf.idle[i].until <= now || !shelf.idle[i].socket.is_quiet() {
+                    shelf.drop_at(i);
+                } else {
+                    i += 1;
+                }
+            }
+        }
+    }
+
+    /// Closes all connections kept to a server.
+    pub fn close(&mut self, id: ServerId) {
+        let shelf = self.shelf(id);
+        while !shelf.idle.is_empty() {
+            shelf.drop_at(0);
+        }
+    }
+}

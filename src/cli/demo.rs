@@ -1,0 +1,165 @@
+//! `lockgate demo`: three web servers, lockgate in front of them on plain HTTP and on TLS, and what to try.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+use super::respond::{self, Behaviour};
+use super::run;
+use crate::app;
+use crate::config::model::{BindAddress, Model};
+use crate::config::{self, Host, Source};
+use crate::runtime::clock;
+use crate::runtime::worker::spawn;
+use crate::tls::selfsigned;
+
+/// Options of `demo`.
+#[derive(Debug, clap::Args)]
+pub struct DemoArgs {
+    /// Port for plain HTTP; any free one if it is taken
+    #[arg(long, default_value_t = 8080)]
+    http_port: u16,
+    /// Port for HTTPS; any free one if it is taken
+    #[arg(long, default_value_t = 8443)]
+    https_port: u16,
+    /// Folder for the certificate and the admin socket; a temporary one by default
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+}
+
+/// The names of the three servers.
+const SERVERS: [&str; 3] = ["web01", "web02", "web03"];
+
+/// Runs the demo until a signal.
+pub fn run(args: &DemoArgs) -> ExitCode {
+    let prepared = match prepare(args) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            eprintln!("lockgate: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let Prepared { model, folder, servers, temporary } = prepared;
+    let code = run::serve(model, |listening| print_what_to_try(listening, &folder, &servers));
+    if temporary {
+        let _ = std::fs::remove_dir_all(&folder);
+    }
+    code
+}
+
+struct Prepared {
+    model: Model,
+    folder: PathBuf,
+    servers: Vec<SocketAddr>,
+    temporary: bool,
+}
+
+fn prepare(args: &DemoArgs) -> Result<Prepared> {
+    let (folder, temporary) = match &args.folder {
+        Some(folder) => (folder.clone(), false),
+        None => (std::env::temp_dir().join(format!("lockgate-demo-{}", std::process::id())), true),
+    };
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let pem = selfsigned::self_signed(&["localhost", "127.0.0.1", "::1"])?;
+    let certificate = folder.join("demo.pem");
+    std::fs::write(&certificate, pem).with_context(|| format!("cannot write {}", certificate.display()))?;
+    let servers = SERVERS.iter().map(|name| start_server(name)).collect::<Result<Vec<_>>>()?;
+    let text = configuration(&folder, &certificate, &servers, free_port(args.http_port), free_port(args.https_port));
+    std::fs::write(folder.join("demo.yaml"), &text)?;
+    let source = Source { name: "demo.yaml".into(), text };
+    let (model, report) = config::load(&source, &Host::new(folder.clone(), clock::wall()));
+    let model = model.with_context(|| format!("the demo's own configuration is refused:\n{}", report.render(false)))?;
+    Ok(Prepared { model, folder, servers, temporary })
+}
+
+/// The port, or 0 (any) if it is taken.
+fn free_port(port: u16) -> u16 {
+    TcpListener::bind(("127.0.0.1", port)).map_or(0, |_| port)
+}
+
+fn start_server(name: &'static str) -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").context("cannot open a port for a demo server")?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let behaviour = Behaviour::named(name);
+    spawn(name.to_owned(), move || async move {
+        match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => respond::serve(listener, behaviour).await,
+            Err(error) => tracing::error!(%error, "a demo server cannot start"),
+        }
+    })?;
+    Ok(address)
+}
+
+fn configuration(folder: &Path, certificate: &Path, servers: &[SocketAddr], http: u16, https: u16) -> String {
+    let listed: String =
+        SERVERS.iter().zip(servers).map(|(name, address)| format!("      {name}: {address}\n")).collect();
+    format!(
+        r#"global:
+  admin:
+    - {{ socket: {socket}, level: admin }}
+  state_file: {state}
+  logs:
+    - {{ target: stdout, syslog: rfc3164, format: httplog }}
+frontends:
+  public:
+    bind:
+      - 127.0.0.1:{http}
+      - {{ address: "127.0.0.1:{https}", tls: {{ certificates: [{certificate}] }} }}
+    capture:
+      request:
+        - {{ header: Host, max: 64 }}
+        - {{ header: User-Agent, max: 64 }}
+      response:
+        - {{ header: X-AspNet-Duration-Ms, max: 10, strip: true }}
+        - {{ header: X-Sql-Count, max: 6, strip: true }}
+        - {{ header: X-Sql-Duration-Ms, max: 10, strip: true }}
+    rate_limits:
+      - {{ name: per-client, key: client_ip, rate: 1000/s, burst: 2000, action: deny }}
+    routes:
+      - {{ path: "= /lockgate-says-hello", respond: {{ status: 200, body: "hello from lockgate\n" }} }}
+      - {{ backend: web }}
+backends:
+  web:
+    balance: roundrobin
+    health_check: {{ method: HEAD, path: /health, expect: 200, interval: 1s, timeout: 500ms, rise: 3, fall: 2 }}
+    servers:
+{listed}"#,
+        socket = folder.join("admin.sock").display(),
+        state = folder.join("state.json").display(),
+        certificate = certificate.display(),
+    )
+}
+
+fn print_what_to_try(listening: &app::Listening, folder: &Path, servers: &[SocketAddr]) {
+    let port = |i: usize| match listening.binds.get(i) {
+        Some((_, BindAddress::Tcp(address))) => address.port(),
+        _ => 0,
+    };
+    let (http, https) = (port(0), port(1));
+    let ctl = format!("lockgate ctl --socket {}", folder.join("admin.sock").display());
+    let program = std::env::current_exe().map_or_else(|_| "lockgate".into(), |p| p.display().to_string());
+    let ctl = ctl.replacen("lockgate", &program, 1);
+    let first = servers.first().map(ToString::to_string).unwrap_or_default();
+    println!(
+        "lockgate demo: {} web servers behind http://127.0.0.1:{http}/ and https://127.0.0.1:{https}/
+
+Try, in another terminal:
+
+  a request                curl -i http://127.0.0.1:{http}/questions/1
+  the same over TLS        curl -ik https://127.0.0.1:{https}/questions/1
+  how the servers are      {ctl} 'show servers state'
+  all counters, as CSV     {ctl} 'show stat'
+  take web01 out           {ctl} 'set server web/web01 state drain'
+  bring it back            {ctl} 'set server web/web01 state ready'   (three passing checks first)
+  fail web01's check       curl -X POST 'http://{first}/_respond?health=fail'
+  mend it again            curl -X POST 'http://{first}/_respond?health=ok'
+
+The configuration is {config}. Log lines follow as they would reach syslog; end with Ctrl-C.
+",
+        servers.len(),
+        config = folder.join("demo.yaml").display(),
+    );
+}

@@ -1,0 +1,147 @@
+//! Listening sockets, and clashes between them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::Lowering;
+use crate::config::document::NodeId;
+use crate::config::model::{Bind, BindAddress, BindTls, TlsVersion};
+use crate::config::raw::frontend::BindChoice;
+use crate::config::raw::{At, frontend as raw, text};
+use crate::config::shape::shorten;
+use crate::core::fleet::spec::FrontendIndex;
+
+/// The kernel's accept queue when nothing is said.
+const BACKLOG_DEFAULT: u32 = 4096;
+
+/// An address something listens on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ListenAddress {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// One taken address.
+#[derive(Debug)]
+pub(super) struct Listening {
+    address: ListenAddress,
+    at: NodeId,
+}
+
+impl Lowering<'_> {
+    pub fn bind(&mut self, frontend: FrontendIndex, at: NodeId, written: &BindChoice) -> Option<Bind> {
+        let empty = raw::Bind::default();
+        let (full, address) = match written {
+            BindChoice::Address(address) => (&empty, Some((at, address))),
+            BindChoice::Full(bind) => (bind, bind.address.as_ref().map(|a| (a.id(), &**a))),
+        };
+        let tls = full.tls.as_ref().and_then(|tls| self.bind_tls(tls));
+        let Some((at, address)) = address else {
+            self.missing(at, "this bind has no `address`").help("add `address: 0.0.0.0:80`");
+            return None;
+        };
+        let address = self.bind_address(at, address, full)?;
+        match &address {
+            BindAddress::Tcp(tcp) => self.listen(at, ListenAddress::Tcp(*tcp)),
+            BindAddress::Unix(unix) => self.listen(at, ListenAddress::Unix(unix.path.clone())),
+        }
+        Some(Bind { frontend, address, tls, backlog: full.backlog.as_deref().copied().unwrap_or(BACKLOG_DEFAULT) })
+    }
+
+    fn bind_address(&mut self, at: NodeId, written: &text::Address, full: &raw::Bind) -> Option<BindAddress> {
+        let written = written.as_ref();
+        if let Some(path) = unix_path(written) {
+            return self.unix_socket(at, path, &full.mode, &full.user, &full.group).map(BindAddress::Unix);
+        }
+        for option in [&full.mode, &full.user, &full.group].into_iter().flatten() {
+            self.error(option.id(), "only a unix socket has an owner and a mode").help("remove the key");
+        }
+        self.socket_addr(at, written, "`0.0.0.0:80`, `[::]:443` or `unix:/run/lockgate/http.sock`")
+            .map(BindAddress::Tcp)
+    }
+
+    fn bind_tls(&mut self, written: &At<raw::BindTls>) -> Option<BindTls> {
+        let version = |v: &raw::TlsVersion| match v {
+            raw::TlsVersion::V1_2 => TlsVersion::V1_2,
+            raw::TlsVersion::V1_3 => TlsVersion::V1_3,
+        };
+        let min_version = written.min_version.as_deref().map_or(TlsVersion::V1_2, version);
+        let max_version = written.max_version.as_deref().map_or(TlsVersion::V1_3, version);
+        if let (true, Some(max)) = (min_version > max_version, &written.max_version) {
+            let related = written.min_version.as_ref().map_or(max.id(), At::id);
+            self.error(max.id(), "`max_version` is older than `min_version`")
+                .related(related, "the oldest version offered");
+        }
+        for (at, protocol) in written.alpn.iter().flat_map(|alpn| alpn.items()) {
+            match protocol.as_ref() {
+                "http/1.1" => {}
+                "h2" => {
+                    self.error(at, "this version serves HTTP/1.1 only")
+                        .label("remove `h2`")
+                        .help("allowed: `http/1.1`");
+                }
+                other => {
+                    self.error(at, format!("`{}` is not served here", shorten(other)))
+                        .did_you_mean(other, ["http/1.1"])
+                        .help("allowed: `http/1.1`");
+                }
+            }
+        }
+        let Some(paths) = &written.certificates else {
+            self.missing(written.id(), "TLS needs `certificates`")
+                .help("name PEM files, or folders of them: `certificates: [/etc/lockgate/certs]`");
+            return None;
+        };
+        let items = paths.items();
+        if items.is_empty() {
+            self.missing(paths.id(), "there is no certificate in this list").help("name a PEM file or a folder");
+        }
+        let mut certificates = Vec::new();
+        for (at, path) in items {
+            self.certificate(at, path.as_ref());
+            certificates.push(self.path(path.as_ref()));
+        }
+        Some(BindTls { certificates, min_version, max_version })
+    }
+
+    /// Takes an address, and reports whom it clashes with.
+    pub fn listen(&mut self, at: NodeId, address: ListenAddress) {
+        let clash =
+            self.listening.iter().find(|taken| clashes(&taken.address, &address)).map(|t| (t.at, t.address.clone()));
+        if let Some((other, taken)) = clash {
+            let (message, label) = if taken == address {
+                ("this address is listened on twice", "first here")
+            } else {
+                ("this address is already covered by another bind", "the same port on all or one of the addresses")
+            };
+            self.error(at, message).related(other, label).help(
+                "one socket belongs to one frontend: change the port, or put both into one frontend and use routes",
+            );
+        } else {
+            self.listening.push(Listening { address, at });
+        }
+    }
+}
+
+/// The path in `unix:/path`, `unix:///path` or `/path`.
+pub(super) fn unix_path(written: &str) -> Option<&str> {
+    match written.strip_prefix("unix:") {
+        Some(path) => Some(path.strip_prefix("//").unwrap_or(path)),
+        None => written.starts_with('/').then_some(written),
+    }
+}
+
+/// Whether two sockets would take each other's connections. IPv6 sockets here never take IPv4.
+fn clashes(a: &ListenAddress, b: &ListenAddress) -> bool {
+    match (a, b) {
+        (ListenAddress::Unix(a), ListenAddress::Unix(b)) => a == b,
+        (ListenAddress::Tcp(a), ListenAddress::Tcp(b)) => {
+            // The kernel gives every port 0 a port of its own.
+            a.port() == b.port()
+                && a.port() != 0
+                && a.is_ipv4() == b.is_ipv4()
+                && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,312 @@
+//! `frontends.NAME`: what clients connect to, and where their requests go.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::limit::RateLimit;
+use super::text::{
+    Address, BackendName, Duration, FieldName, FilePath, Host, Network, PathMatch, Pattern, Template, Text,
+};
+use super::{At, Limits, Named, OneOrMany, Opt};
+
+/// What clients connect to.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Frontend {
+    /// Where it listens. Required.
+    pub bind: Opt<OneOrMany<BindChoice>>,
+    /// Connections at once; further ones wait. Default: `global.maxconn`.
+    #[schemars(range(min = 1))]
+    pub maxconn: Opt<u32>,
+    /// Connections at once from one address; further ones are closed and counted. Default: no limit.
+    #[schemars(range(min = 1))]
+    pub maxconn_per_source: Opt<u32>,
+    /// Waits on the client side.
+    pub timeouts: Opt<ClientTimeouts>,
+    /// Limits on what a client may send.
+    pub limits: Opt<Limits>,
+    /// Networks whose `X-Forwarded-*`, `Forwarded` and request ids are believed. Default: none.
+    pub trusted_proxies: Opt<OneOrMany<Network>>,
+    /// Which forwarding fields are sent to servers.
+    pub forwarded: Opt<Forwarded>,
+    /// Request ids, or `off`.
+    pub request_id: Opt<RequestIdChoice>,
+    /// What is captured for the log.
+    pub capture: Opt<Capture>,
+    /// Rate and concurrency limits, checked in order.
+    pub rate_limits: Option<At<Vec<At<RateLimit>>>>,
+    /// Header rules on every request, in order.
+    pub request_headers: Option<At<Vec<At<HeaderRule>>>>,
+    /// Header rules on every response, in order.
+    pub response_headers: Option<At<Vec<At<HeaderRule>>>>,
+    /// Where requests go; the first that matches wins. Required.
+    pub routes: Option<At<Vec<At<Route>>>>,
+    /// What a request gets that no route matched. Default: 404.
+    pub no_route: Opt<Answer>,
+    /// Whether connections that close without a byte are logged. Default: false.
+    pub log_null: Opt<bool>,
+}
+
+/// An address, or one with more to it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub(in crate::config) enum BindChoice {
+    Address(Address),
+    Full(Bind),
+}
+
+/// A listening socket.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Bind {
+    /// `0.0.0.0:80`, `[::]:80` or `unix:/path`. Required.
+    pub address: Opt<Address>,
+    /// TLS. Default: plain.
+    pub tls: Opt<BindTls>,
+    /// Kernel accept queue. Default: 4096.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub backlog: Opt<u32>,
+    /// Permission bits of a unix socket in octal.
+    pub mode: Opt<Text>,
+    /// Owner of a unix socket, by name or number.
+    pub user: Opt<Text>,
+    /// Group of a unix socket, by name or number.
+    pub group: Opt<Text>,
+}
+
+/// TLS of a bind.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct BindTls {
+    /// PEM files and folders of them (`.pem`, `.crt`): chain and key in one file, or the key beside it as `.key`.
+    /// The first is the default. Required.
+    pub certificates: Opt<OneOrMany<FilePath>>,
+    /// Oldest version offered. Default: 1.2.
+    pub min_version: Opt<TlsVersion>,
+    /// Newest version offered. Default: 1.3.
+    pub max_version: Opt<TlsVersion>,
+    /// Protocols offered; this version serves HTTP/1.1. Default: [http/1.1].
+    pub alpn: Opt<OneOrMany<Text>>,
+}
+
+/// TLS versions.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub(in crate::config) enum TlsVersion {
+    #[serde(rename = "1.2")]
+    V1_2,
+    #[serde(rename = "1.3")]
+    V1_3,
+}
+
+/// Waits on the client side.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct ClientTimeouts {
+    /// From the first byte of a request to the end of its head; then 408. Default: 10s.
+    pub request: Opt<Duration>,
+    /// Idle between two requests of a connection. Default: 60s.
+    pub keepalive: Opt<Duration>,
+    /// Inactivity of a client that is to send a body or take an answer. Default: 30s.
+    pub client: Opt<Duration>,
+    /// The TLS handshake. Default: 10s.
+    pub handshake: Opt<Duration>,
+    /// How long a tarpitted request is held. Default: 10s.
+    pub tarpit: Opt<Duration>,
+}
+
+/// Forwarding fields set on requests.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Forwarded {
+    /// `X-Forwarded-For`. Default: true.
+    pub x_forwarded_for: Opt<bool>,
+    /// `X-Forwarded-Proto`. Default: true.
+    pub x_forwarded_proto: Opt<bool>,
+    /// `X-Forwarded-Port`. Default: true.
+    pub x_forwarded_port: Opt<bool>,
+    /// `Forwarded` (RFC 7239). Default: false.
+    pub forwarded: Opt<bool>,
+}
+
+/// `off`, or how request ids travel.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub(in crate::config) enum RequestIdChoice {
+    Off(OffWord),
+    On(RequestId),
+}
+
+/// `off`
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(in crate::config) enum OffWord {
+    Off,
+}
+
+/// Request ids.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct RequestId {
+    /// Field that carries it to the server. Default: X-Request-Id.
+    pub header: Opt<FieldName>,
+    /// Whether the client gets it too. Default: false.
+    pub respond: Opt<bool>,
+}
+
+/// What is captured for the log.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Capture {
+    /// Request fields, in the order of the log.
+    pub request: Option<At<Vec<At<HeaderCapture>>>>,
+    /// Response fields, in the order of the log.
+    pub response: Option<At<Vec<At<HeaderCapture>>>>,
+    /// A cookie.
+    pub cookie: Opt<CookieCapture>,
+}
+
+/// A captured field.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct HeaderCapture {
+    /// Field name; its last occurrence counts. Required.
+    pub header: Opt<FieldName>,
+    /// Longest value kept, in bytes. Default: 64.
+    #[schemars(range(min = 1, max = 8192))]
+    pub max: Opt<u32>,
+    /// Whether the field is removed before the message goes on. Default: false.
+    pub strip: Opt<bool>,
+}
+
+/// A captured cookie.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct CookieCapture {
+    /// The first cookie whose `name=value` begins with this. Required.
+    pub prefix: Opt<Text>,
+    /// Longest text kept, in bytes. Default: 64.
+    #[schemars(range(min = 1, max = 8192))]
+    pub max: Opt<u32>,
+}
+
+/// One header rule: exactly one of its keys.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct HeaderRule {
+    /// All fields of these names go, one with this value comes.
+    pub set: Opt<Named<Template>>,
+    /// One more field of each name.
+    pub add: Opt<Named<Template>>,
+    /// All fields of these names go.
+    pub delete: Opt<OneOrMany<FieldName>>,
+    /// Every match in the values of a field becomes something else.
+    pub replace: Opt<Replace>,
+}
+
+/// Every match in the values of a field becomes something else.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Replace {
+    /// Field name. Required.
+    pub header: Opt<FieldName>,
+    /// What is looked for. Required.
+    pub pattern: Opt<Pattern>,
+    /// What it becomes; `$1` is the first group. Required.
+    pub with: Opt<Text>,
+}
+
+/// A route: all conditions given must hold; then exactly one of `backend`, `redirect`, `respond`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Route {
+    /// Hosts: `example.com`, `*.example.com` or `*`. Default: any.
+    pub host: Opt<OneOrMany<Host>>,
+    /// Paths: `/api/` is that path and everything below, `= /x` exactly that, `~ regex` a match. Default: any.
+    pub path: Opt<OneOrMany<PathMatch>>,
+    /// Methods, as they are sent. Default: any.
+    pub method: Opt<OneOrMany<Text>>,
+    /// Header conditions by field name; all must hold.
+    pub header: Opt<Named<ConditionChoice>>,
+    /// Query conditions by parameter name; all must hold.
+    pub query: Opt<Named<ConditionChoice>>,
+    /// Only requests that came over TLS (`true`) or plain (`false`). Default: both.
+    pub tls: Opt<bool>,
+    /// The backend that serves it.
+    pub backend: Opt<BackendName>,
+    /// The client is sent elsewhere.
+    pub redirect: Opt<Redirect>,
+    /// The answer is given here.
+    pub respond: Opt<Answer>,
+    /// Header rules on requests of this route, after the frontend's.
+    pub request_headers: Option<At<Vec<At<HeaderRule>>>>,
+    /// Header rules on responses of this route, before the frontend's.
+    pub response_headers: Option<At<Vec<At<HeaderRule>>>>,
+}
+
+/// A value (`~ regex` for a match), or one key of a map.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub(in crate::config) enum ConditionChoice {
+    Value(Text),
+    Full(Condition),
+}
+
+/// A condition: exactly one of its keys.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Condition {
+    /// Whether it is there at all.
+    pub present: Opt<bool>,
+    /// Exactly this value.
+    pub exact: Opt<Text>,
+    /// A value that matches.
+    pub regex: Opt<Pattern>,
+}
+
+/// A redirect: exactly one of `to`, `location`, `scheme`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Redirect {
+    /// The request's path and query are appended to this.
+    pub to: Opt<Template>,
+    /// Exactly this.
+    pub location: Opt<Template>,
+    /// The same host and path under another scheme.
+    pub scheme: Opt<Scheme>,
+    /// With `scheme`: the port put behind the host. Default: none.
+    #[schemars(range(min = 1))]
+    pub port: Opt<u16>,
+    /// 301, 302, 303, 307 or 308. Default: 301.
+    pub status: Opt<u16>,
+}
+
+/// Schemes of a redirect.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(in crate::config) enum Scheme {
+    Http,
+    Https,
+}
+
+/// An answer made here.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Answer {
+    /// Status code. Default: 200 for `respond`, 404 for `no_route`.
+    #[schemars(range(min = 200, max = 599))]
+    pub status: Opt<u16>,
+    /// Further fields by name.
+    pub headers: Opt<Named<Text>>,
+    /// Body text. Default: the status in words.
+    pub body: Opt<Text>,
+    /// File with the body, read when the configuration is, instead of `body`.
+    pub file: Opt<FilePath>,
+    /// `Content-Type` of the body. Default: by the file's ending, or text/plain.
+    pub content_type: Opt<Text>,
+}

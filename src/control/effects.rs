@@ -1,0 +1,74 @@
+//! Carrying out what the fleet asks for.
+
+use super::ControlHandle;
+use crate::core::fleet::event::{Effect, Event};
+use crate::core::queue;
+use crate::health;
+use crate::runtime::notify::notify;
+use crate::runtime::worker::WorkerOrder;
+
+impl ControlHandle {
+    pub(super) fn carry_out_one(&self, effect: Effect) {
+        match effect {
+            Effect::Publish => {
+                let control = self.control.borrow();
+                control.shared.snapshot.store(control.fleet.snapshot().clone());
+            }
+            Effect::Dispatch(backend) => {
+                let control = self.control.borrow();
+                if let Some(view) = control.fleet.snapshot().backends.get(backend.0 as usize) {
+                    queue::dispatch(view);
+                }
+            }
+            Effect::Probe { server, ticket, to, check } => {
+                let this = self.clone();
+                tokio::task::spawn_local(async move {
+                    let outcome = health::probe(&check, &to).await;
+                    this.tell(Event::Checked { server, ticket, outcome });
+                });
+            }
+            Effect::Resolve { server, host } => {
+                let this = self.clone();
+                let lookup = self.control.borrow().lookup.clone();
+                tokio::task::spawn_local(async move {
+                    let (answer, ttl) = lookup.lookup(&host).await;
+                    this.tell(Event::Resolved { server, answer, ttl });
+                });
+            }
+            Effect::Log { severity, text } => self.control.borrow().log.event(severity, &text),
+            Effect::ShutdownSessions { server, flag } => {
+                self.order_all(|| WorkerOrder::KillServerStreams { server, flag });
+            }
+            Effect::CloseIdle(server) => self.order_all(|| WorkerOrder::CloseIdle(server)),
+            Effect::Save => {
+                let control = self.control.borrow();
+                if let Some(file) = &control.state_file {
+                    file.save(&control.fleet.saved_state());
+                }
+            }
+            Effect::Ready => {
+                let mut control = self.control.borrow_mut();
+                if !control.ready {
+                    control.ready = true;
+                    notify("READY=1");
+                    control.log.event(5, "lockgate is ready: every server has been checked.");
+                }
+                self.ready.notify_waiters();
+                self.ready.notify_one();
+            }
+        }
+    }
+
+    /// Lets something happen that nobody waits for.
+    fn tell(&self, event: Event) {
+        if let Err(refusal) = self.apply(event) {
+            tracing::debug!(%refusal, "event changed nothing");
+        }
+    }
+
+    pub(super) fn order_all(&self, order: impl Fn() -> WorkerOrder) {
+        for worker in &self.control.borrow().workers {
+            let _ = worker.orders.send(order());
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What the admin sockets may ask of the control task.
+
+use std::cell::Ref;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::oneshot;
+
+use super::ControlHandle;
+use crate::admin::{Later, Orders};
+use crate::core::admin::{CapturedError, StreamRow, TableRow, TableView};
+use crate::core::fleet::event::Event;
+use crate::core::fleet::spec::ServerId;
+use crate::core::fleet::{Fleet, Refusal};
+use crate::core::limit::{KeyPart, RateTable};
+use crate::core::stats::{ProcessFacts, Rates};
+use crate::runtime::clock;
+use crate::runtime::shared::BadMessage;
+use crate::runtime::worker::WorkerOrder;
+
+/// How long a worker may take to list its streams before it is left out.
+const LISTING: Duration = Duration::from_secs(1);
+
+/// The control task as the admin room sees it.
+pub struct ControlOrders(ControlHandle);
+
+impl ControlOrders {
+    /// Lets the admin room speak to `control`.
+    pub fn new(control: ControlHandle) -> ControlOrders {
+        ControlOrders(control)
+    }
+
+    fn table(&self, name: &str) -> Option<Arc<RateTable>> {
+        let control = self.0.control.borrow();
+        control.shared.rate_tables.iter().flatten().find(|t| &*t.spec().name == name).cloned()
+    }
+}
+
+impl Orders for ControlOrders {
+    fn fleet(&self) -> Ref<'_, Fleet> {
+        Ref::map(self.0.control.borrow(), |c| &c.fleet)
+    }
+
+    fn rates(&self) -> Ref<'_, Rates> {
+        Ref::map(self.0.control.borrow(), |c| &c.rates)
+    }
+
+    fn facts(&self) -> ProcessFacts {
+        self.0.control.borrow().facts()
+    }
+
+    fn apply(&self, event: Event) -> Result<(), Refusal> {
+        self.0.apply(event)
+    }
+
+    fn streams(&self) -> Later<'_, Vec<StreamRow>> {
+        let workers = self.0.control.borrow().workers.clone();
+        Box::pin(async move {
+            let mut replies = Vec::with_capacity(workers.len());
+            for worker in &workers {
+                let (sender, receiver) = oneshot::channel();
+                if worker.orders.send(WorkerOrder::ListStreams(sender)).is_ok() {
+                    replies.push(receiver);
+                }
+            }
+            let mut rows = Vec::new();
+            for reply in replies {
+                if let Ok(Ok(listed)) = tokio::time::timeout(LISTING, reply).await {
+                    rows.extend(listed);
+                }
+            }
+            rows
+        })
+    }
+
+    fn kill_stream(&self, id: u64) {
+        self.0.order_all(|| WorkerOrder::KillStream { id, flag: 'K' });
+    }
+
+    fn kill_server_streams(&self, server: ServerId) {
+        self.0.order_all(|| WorkerOrder::KillServerStreams { server, flag: 'K' });
+    }
+
+    fn tables(&self) -> Vec<TableView> {
+        let control = self.0.control.borrow();
+        control.shared.rate_tables.iter().flatten().map(|table| view_of(table)).collect()
+    }
+
+    fn table_rows(&self, table: &str) -> Vec<TableRow> {
+        let Some(table) = self.table(table) else { return Vec::new() };
+        let row = |r: crate::core::limit::TableRow| TableRow {
+            key: r.key,
+            in_use: r.in_use,
+            expires_in: r.expires_in,
+            rate_count: r.rate_count,
+            in_flight: r.in_flight,
+            total: r.total,
+            limited: r.limited,
+        };
+        table.rows(clock::now()).into_iter().map(row).collect()
+    }
+
+    fn clear_table(&self, table: &str, key: Option<&str>) {
+        if let Some(table) = self.table(table) {
+            table.clear(key, clock::now());
+        }
+    }
+
+    fn errors(&self) -> (Vec<CapturedError>, u64) {
+        let control = self.0.control.borrow();
+        let first = control.errors_total - control.errors.len() as u64;
+        let errors = control.errors.iter().zip(first..).map(|(bad, number)| captured(bad, number, &control.fleet));
+        (errors.collect(), control.errors_total)
+    }
+
+    fn clear_counters(&self, all: bool) {
+        let control = &mut *self.0.control.borrow_mut();
+        control.fleet.clear_counters(all);
+        control.rates.clear_maxima();
+    }
+
+    fn count_connection(&self) {
+        let control = self.0.control.borrow();
+        control.shared.process.admin_connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> Instant {
+        clock::now()
+    }
+
+    fn wall(&self) -> SystemTime {
+        clock::wall()
+    }
+}
+
+fn view_of(table: &RateTable) -> TableView {
+    let spec = table.spec();
+    TableView {
+        name: spec.name.clone(),
+        addresses: matches!(spec.key[..], [KeyPart::ClientIp { .. }]),
+        size: spec.table_size,
+        used: table.len(),
+        period: spec.rate.is_some().then(|| table.period()),
+    }
+}
+
+fn captured(bad: &BadMessage, number: u64, fleet: &Fleet) -> CapturedError {
+    let frontend = fleet.frontends().iter().find(|f| f.spec.name == bad.frontend);
+    let backend = bad.backend.as_ref().and_then(|(b, _)| fleet.backends().iter().find(|x| x.spec.name == *b));
+    let server = bad.backend.as_ref().zip(backend).and_then(|((_, name), b)| {
+        let position = b.servers.iter().position(|s| s.spec.name == *name)?;
+        Some((name.clone(), position as u32 + 1))
+    });
+    CapturedError {
+        number,
+        at: UNIX_EPOCH + Duration::from_micros(bad.at_us),
+        request: bad.backend.is_none(),
+        frontend: (bad.frontend.clone(), frontend.map_or(0, |f| f.spec.iid)),
+        backend: backend.map(|b| (b.spec.name.clone(), b.spec.iid)),
+        server,
+        source: bad.client,
+        bytes: bad.bytes.clone().into(),
+        position: bad.position,
+        reason: bad.reason.as_str().into(),
+    }
+}

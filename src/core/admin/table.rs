@@ -1,0 +1,339 @@
+//! `show table`, `clear table`: rate-limit tables as HAProxy shows its stick tables.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::texts;
+
+/// Data types HAProxy 2.8 knows; a filter on one that a table does not store gets another answer than on an unknown
+/// one.
+const KNOWN_TYPES: &[&str] = &[
+    "server_id",
+    "gpt0",
+    "gpc0",
+    "gpc0_rate",
+    "conn_cnt",
+    "conn_rate",
+    "conn_cur",
+    "sess_cnt",
+    "sess_rate",
+    "http_req_cnt",
+    "http_req_rate",
+    "http_err_cnt",
+    "http_err_rate",
+    "bytes_in_cnt",
+    "bytes_in_rate",
+    "bytes_out_cnt",
+    "bytes_out_rate",
+    "gpc1",
+    "gpc1_rate",
+    "server_key",
+    "http_fail_cnt",
+    "http_fail_rate",
+    "gpt",
+    "gpc",
+    "gpc_rate",
+];
+
+/// Conditions in one command. HAProxy: `STKTABLE_FILTER_LEN`.
+const CONDITIONS_MAX: usize = 4;
+
+/// A table as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableView {
+    /// Its name.
+    pub name: Box<str>,
+    /// Keys are addresses; else texts.
+    pub addresses: bool,
+    /// Keys it holds at most.
+    pub size: usize,
+    /// Keys it holds now.
+    pub used: usize,
+    /// The period of its rate, if it limits one.
+    pub period: Option<Duration>,
+}
+
+/// An entry of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableRow {
+    /// Its key, readable.
+    pub key: String,
+    /// References to it; an entry in use is not removed.
+    pub in_use: u32,
+    /// Until it is forgotten.
+    pub expires_in: Duration,
+    /// Requests in the last period (`http_req_rate`).
+    pub rate_count: u64,
+    /// Requests in flight (`conn_cur`).
+    pub in_flight: u32,
+    /// Requests in all (`http_req_cnt`).
+    pub total: u64,
+    /// Requests that were limited (`gpc0`).
+    pub limited: u64,
+}
+
+/// Which rows are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TableFilter {
+    /// Every one.
+    All,
+    /// The one with this key.
+    Key(String),
+    /// Those that meet every condition.
+    Data(Vec<Condition>),
+}
+
+/// `data.X op V`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    what: Box<str>,
+    operator: Operator,
+    value: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operator {
+    Equal,
+    NotEqual,
+    LessOrEqual,
+    GreaterOrEqual,
+    Less,
+    Greater,
+}
+
+impl Operator {
+    fn parse(word: &str) -> Option<Operator> {
+        Some(match word {
+            "eq" => Operator::Equal,
+            "ne" => Operator::NotEqual,
+            "le" => Operator::LessOrEqual,
+            "ge" => Operator::GreaterOrEqual,
+            "lt" => Operator::Less,
+            "gt" => Operator::Greater,
+            _ => return None,
+        })
+    }
+
+    fn holds(self, a: i64, b: i64) -> bool {
+        match self {
+            Operator::Equal => a == b,
+            Operator::NotEqual => a != b,
+            Operator::LessOrEqual => a <= b,
+            Operator::GreaterOrEqual => a >= b,
+            Operator::Less => a < b,
+            Operator::Greater => a > b,
+        }
+    }
+}
+
+impl TableFilter {
+    /// What stands behind a table's name.
+    pub fn parse(words: &[&str], clearing: bool) -> Result<TableFilter, String> {
+        let usage = if clearing { texts::CLEAR_TABLE_USAGE } else { texts::SHOW_TABLE_USAGE };
+        match words {
+            [] => Ok(TableFilter::All),
+            ["key"] => Err(texts::KEY_EXPECTED.to_owned()),
+            ["key", key, ..] => Ok(TableFilter::Key((*key).to_owned())),
+            [data, ..] if data.starts_with("data.") => conditions(words),
+            _ => Err(usage.to_owned()),
+        }
+    }
+}
+
+fn conditions(words: &[&str]) -> Result<TableFilter, String> {
+    let mut conditions = Vec::new();
+    for (n, group) in words.chunks(3).take(CONDITIONS_MAX).enumerate() {
+        let refuse = |text: &str| Err(format!("Filter entry #{}: {text}", n + 1));
+        let Some(what) = group.first().and_then(|w| w.strip_prefix("data.")) else { break };
+        if !KNOWN_TYPES.contains(&what) {
+            return refuse("Unknown data type");
+        }
+        let Some(operator) = group.get(1).and_then(|w| Operator::parse(w)) else {
+            return refuse(r#"Require and operator among "eq", "ne", "le", "ge", "lt", "gt""#);
+        };
+        let Some(value) = group.get(2).and_then(|w| w.parse().ok()) else {
+            return refuse("Require a valid integer value to compare against");
+        };
+        conditions.push(Condition { what: what.into(), operator, value });
+    }
+    Ok(TableFilter::Data(conditions))
+}
+
+impl TableView {
+    /// Its first line.
+    pub fn write_header(&self, out: &mut String) {
+        let kind = if self.addresses { "ip" } else { "string" };
+        writeln!(out, "# table: {}, type: {kind}, size:{}, used:{}", self.name, self.size, self.used)
+            .expect("writing to a String cannot fail");
+    }
+
+    fn stores(&self, what: &str) -> bool {
+        matches!(what, "gpc0" | "conn_cur" | "http_req_cnt") || (what == "http_req_rate" && self.period.is_some())
+    }
+}
+
+impl TableRow {
+    fn data(&self, what: &str) -> i64 {
+        let value = match what {
+            "gpc0" => self.limited,
+            "conn_cur" => u64::from(self.in_flight),
+            "http_req_cnt" => self.total,
+            "http_req_rate" => self.rate_count,
+            _ => 0,
+        };
+        i64::try_from(value).unwrap_or(i64::MAX)
+    }
+
+    fn write(&self, table: &TableView, out: &mut String) -> std::fmt::Result {
+        write!(out, "0x{:x}: key=", handle(&table.name, &self.key))?;
+        write_key(&self.key, out);
+        write!(out, " use={} exp={} shard=0 gpc0={}", self.in_use, self.expires_in.as_millis(), self.limited)?;
+        write!(out, " conn_cur={} http_req_cnt={}", self.in_flight, self.total)?;
+        if let Some(period) = table.period {
+            write!(out, " http_req_rate({})={}", period.as_millis(), self.rate_count)?;
+        }
+        out.push('\n');
+        Ok(())
+    }
+}
+
+/// The rows a filter means, or what is wrong with it.
+pub fn select<'a>(filter: &TableFilter, table: &TableView, rows: &'a [TableRow]) -> Result<Vec<&'a TableRow>, String> {
+    match filter {
+        TableFilter::All => Ok(rows.iter().collect()),
+        TableFilter::Key(key) => Ok(rows.iter().filter(|r| r.key == *key).collect()),
+        TableFilter::Data(conditions) => {
+            for (n, condition) in conditions.iter().enumerate() {
+                if !table.stores(&condition.what) {
+                    return Err(format!("Filter entry #{}: Data type not stored in this table", n + 1));
+                }
+            }
+            let meets = |r: &&TableRow| conditions.iter().all(|c| c.operator.holds(r.data(&c.what), c.value));
+            Ok(rows.iter().filter(meets).collect())
+        }
+    }
+}
+
+/// The reply to `show table T …`: the table's first line and the rows; nothing at all for a key it does not hold.
+pub fn render(filter: &TableFilter, table: &TableView, rows: &[TableRow]) -> Result<String, String> {
+    let rows = select(filter, table, rows)?;
+    if rows.is_empty() && matches!(filter, TableFilter::Key(_)) {
+        return Ok(String::new());
+    }
+    let mut out = String::with_capacity(64 + rows.len() * 128);
+    table.write_header(&mut out);
+    for row in rows {
+        row.write(table, &mut out).expect("writing to a String cannot fail");
+    }
+    Ok(out)
+}
+
+/// Stands where HAProxy shows an entry's address: the same for the same key.
+fn handle(table: &str, key: &str) -> u64 {
+    let seed = xxhash_rust::xxh3::xxh3_64(table.as_bytes());
+    xxhash_rust::xxh3::xxh3_64_with_seed(key.as_bytes(), seed) & 0x7fff_ffff_fff0 | 0x1000_0000
+}
+
+/// A key without blanks, line ends and equals signs of its own, so that the line stays readable for programs.
+fn write_key(key: &str, out: &mut String) {
+    for c in key.chars() {
+        match c {
+            ' ' | '=' | '\\' => {
+                out.push('\\');
+                out.push(c);
+            }
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_control() => {
+                write!(out, "\\x{:02x}", u32::from(c)).expect("writing to a String cannot fail");
+            }
+            c => out.push(c),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> TableView {
+        TableView {
+            name: "st_rate".into(),
+            addresses: true,
+            size: 10240,
+            used: 2,
+            period: Some(Duration::from_secs(10)),
+        }
+    }
+
+    fn row(key: &str, total: u64, limited: u64) -> TableRow {
+        TableRow {
+            key: key.into(),
+            in_use: 0,
+            expires_in: Duration::from_millis(59_797),
+            rate_count: total,
+            in_flight: 0,
+            total,
+            limited,
+        }
+    }
+
+    fn show(words: &str) -> Result<String, String> {
+        let words: Vec<&str> = words.split_whitespace().collect();
+        let rows = [row("127.0.0.1", 12, 0), row("10.0.0.7", 42, 5)];
+        render(&TableFilter::parse(&words, false)?, &table(), &rows)
+    }
+
+    #[test]
+    fn rows_are_written_and_filtered() {
+        let header = "# table: st_rate, type: ip, size:10240, used:2\n";
+        let all = show("").unwrap();
+        assert!(all.starts_with(header), "{all}");
+        let line = all.lines().nth(1).unwrap();
+        let (pointer, rest) = line.split_once(": ").unwrap();
+        assert!(pointer.starts_with("0x"), "{line}");
+        assert_eq!(
+            rest,
+            "key=127.0.0.1 use=0 exp=59797 shard=0 gpc0=0 conn_cur=0 http_req_cnt=12 http_req_rate(10000)=12"
+        );
+        let keys = |words: &str| -> Vec<String> {
+            let reply = show(words).unwrap();
+            let rows = reply.lines().skip(1).map(|l| l.split("key=").nth(1).unwrap());
+            rows.map(|r| r.split(' ').next().unwrap().to_owned()).collect()
+        };
+        assert_eq!(keys("key 10.0.0.7"), ["10.0.0.7"]);
+        assert_eq!(keys("data.http_req_cnt gt 12"), ["10.0.0.7"]);
+        assert_eq!(keys("data.http_req_cnt ge 12 data.gpc0 eq 0"), ["127.0.0.1"]);
+        assert_eq!(keys("data.gpc0 ne 0"), ["10.0.0.7"]);
+        assert_eq!(show("data.http_req_rate gt 100000").unwrap(), header);
+        assert_eq!(show("key 10.9.9.9").unwrap(), "");
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let check = |words: &str, text: &str| assert_eq!(show(words), Err(text.to_owned()), "{words}");
+        check("data.nope gt 1", "Filter entry #1: Unknown data type");
+        check(
+            "data.gpc0 xx 1",
+            "Filter entry #1: Require and operator among \"eq\", \"ne\", \"le\", \"ge\", \"lt\", \"gt\"",
+        );
+        check(
+            "data.gpc0",
+            "Filter entry #1: Require and operator among \"eq\", \"ne\", \"le\", \"ge\", \"lt\", \"gt\"",
+        );
+        check("data.gpc0 eq 0 data.gpt0 gt 1", "Filter entry #2: Data type not stored in this table");
+        check("data.gpc0 gt x", "Filter entry #1: Require a valid integer value to compare against");
+        check("key", texts::KEY_EXPECTED);
+        check("zzz", texts::SHOW_TABLE_USAGE);
+        assert_eq!(TableFilter::parse(&["zzz"], true), Err(texts::CLEAR_TABLE_USAGE.to_owned()));
+    }
+
+    #[test]
+    fn odd_keys_stay_on_their_line() {
+        let mut out = String::new();
+        write_key("a b=c\n\u{1}\\é", &mut out);
+        assert_eq!(out, "a\\ b\\=c\\n\\x01\\\\é");
+        assert_ne!(handle("a", "k"), handle("b", "k"));
+    }
+}

@@ -1,0 +1,165 @@
+//! Sentences that tools compare letter by letter (HAProxy 2.8), each once.
+
+/// The connection's level is too low.
+pub const PERMISSION_DENIED: &str = "Permission denied";
+/// The line does not fit.
+pub const TOO_BIG: &str = "The command is too big for the buffer size. Please change tune.bufsize in the configuration \
+                           to use a bigger command.";
+/// `show stat`, `show errors`
+pub const NO_SUCH_PROXY: &str = "No such proxy.";
+/// `show stat domain …`
+pub const BAD_DOMAIN: &str = "Invalid statistics domain.";
+/// Everything that takes `B/S`.
+pub const SERVER_REQUIRED: &str = "Require 'backend/server'.";
+/// Everything that takes `B/S` or `B`.
+pub const NO_SUCH_BACKEND: &str = "No such backend.";
+/// Everything that takes `B/S`.
+pub const NO_SUCH_SERVER: &str = "No such server.";
+/// `show servers …`
+pub const CANNOT_FIND_BACKEND: &str = "Can't find backend.";
+/// `set server B/S state`
+pub const STATE_EXPECTED: &str = "'set server <srv> state' expects 'ready', 'drain' and 'maint'.";
+/// `set server B/S health`
+pub const HEALTH_EXPECTED: &str = "'set server <srv> health' expects 'up', 'stopping', or 'down'.";
+/// `set server B/S agent`
+pub const NO_AGENT: &str = "agent checks are not enabled on this server.";
+/// `enable agent B/S`
+pub const AGENT_NOT_CONFIGURED: &str = "Agent was not configured on this server, cannot enable.";
+/// `enable health B/S`
+pub const CHECKS_NOT_CONFIGURED: &str = "Health checks are not configured on this server, cannot enable.";
+/// `set server B/S addr`
+pub const ADDRESS_REQUIRED: &str = "set server <b>/<s> addr requires an address and optionally a port.";
+/// `set server B/S fqdn`
+pub const NO_RESOLUTION: &str = "set server <b>/<s> fqdn failed because no resolution is configured.";
+/// `set server B/S ssl`
+pub const NO_SERVER_TLS: &str = "'set server <srv> ssl' cannot be set.  default-server should define ssl settings";
+/// `set server B/S` with another word, or none.
+pub const SET_SERVER_USAGE: &str = "usage: set server <backend>/<server> addr | agent | agent-addr | agent-port | \
+                                    agent-send | check-addr | check-port | fqdn | health | ssl | state | weight";
+/// `set weight B/S`
+pub const WEIGHT_REQUIRED: &str = "Require <weight> or <weight%>.";
+/// `set weight B/S x`
+pub const WEIGHT_GARBAGE: &str = "Empty weight string empty or preceded by garbage";
+/// `set weight B/S 5x`
+pub const WEIGHT_TRAILING: &str = "Trailing garbage in weight string";
+/// `set weight B/S 257`
+pub const WEIGHT_RANGE: &str = "Absolute weight can only be between 0 and 256 inclusive.";
+/// `set weight B/S -5%`
+pub const WEIGHT_NEGATIVE: &str = "Relative weight must be positive.";
+/// `set maxconn server B/S`
+pub const MAXCONN_REQUIRED: &str = "Require <maxconn>.";
+/// `set maxconn server B/S x`
+pub const MAXCONN_GARBAGE: &str = "maxconn string empty or preceded by garbage";
+/// `set maxconn server B/S 5x`
+pub const MAXCONN_TRAILING: &str = "Trailing garbage in maxconn string";
+/// `set maxconn server B/S -5`
+pub const OUT_OF_RANGE: &str = "Value out of range.";
+/// `set timeout …`
+pub const TIMEOUT_ONLY_CLI: &str = "'set timeout' only supports 'cli'.";
+/// `set timeout cli x`
+pub const BAD_TIMEOUT: &str = "Invalid timeout value.";
+/// `show sess X`
+pub const SESSION_NOT_FOUND: &str = "Session not found.";
+/// `shutdown session X`
+pub const NO_SUCH_SESSION: &str = "No such session (use 'show sess').";
+/// `shutdown session`
+pub const SESSION_EXPECTED: &str = "Session pointer expected (use 'show sess').";
+/// `show table`, `clear table`
+pub const NO_SUCH_TABLE: &str = "No such table";
+/// `show table T key`
+pub const KEY_EXPECTED: &str = "Key value expected";
+/// `clear table T key`
+pub const ENTRY_IN_USE: &str = "Entry currently in use, cannot remove";
+/// `show table T x`
+pub const SHOW_TABLE_USAGE: &str =
+    "Optional argument only supports \"data.<store_data_type>\" <operator> <value> and key <key>";
+/// `clear table T x`
+pub const CLEAR_TABLE_USAGE: &str =
+    "Required arguments: <table> \"data.<store_data_type>\" <operator> <value> or <table> key <key>";
+/// `set backend B maintenance` (lockgate's own).
+pub const MAINTENANCE_EXPECTED: &str = "'set backend <backend> maintenance' expects 'on' or 'off'.";
+/// `set backend B` with another word, or none (lockgate's own).
+pub const SET_BACKEND_USAGE: &str = "usage: set backend <backend> maintenance on | off";
+
+/// How replies to refused commands begin.
+const REFUSALS: &[&str] = &[
+    "Unknown command: ",
+    PERMISSION_DENIED,
+    TOO_BIG,
+    NO_SUCH_PROXY,
+    BAD_DOMAIN,
+    SERVER_REQUIRED,
+    NO_SUCH_BACKEND,
+    NO_SUCH_SERVER,
+    CANNOT_FIND_BACKEND,
+    STATE_EXPECTED,
+    HEALTH_EXPECTED,
+    NO_AGENT,
+    AGENT_NOT_CONFIGURED,
+    CHECKS_NOT_CONFIGURED,
+    ADDRESS_REQUIRED,
+    NO_RESOLUTION,
+    NO_SERVER_TLS,
+    SET_SERVER_USAGE,
+    WEIGHT_REQUIRED,
+    WEIGHT_GARBAGE,
+    WEIGHT_TRAILING,
+    WEIGHT_RANGE,
+    WEIGHT_NEGATIVE,
+    MAXCONN_REQUIRED,
+    MAXCONN_GARBAGE,
+    MAXCONN_TRAILING,
+    OUT_OF_RANGE,
+    TIMEOUT_ONLY_CLI,
+    BAD_TIMEOUT,
+    SESSION_NOT_FOUND,
+    NO_SUCH_SESSION,
+    SESSION_EXPECTED,
+    NO_SUCH_TABLE,
+    KEY_EXPECTED,
+    ENTRY_IN_USE,
+    SHOW_TABLE_USAGE,
+    CLEAR_TABLE_USAGE,
+    MAINTENANCE_EXPECTED,
+    SET_BACKEND_USAGE,
+    "Filter entry #",
+    "Invalid addr ",
+    "Invalid port ",
+    "problem converting string ",
+    "Refused: ",
+];
+
+/// Whether one of the replies in this text says that a command was refused. Replies are parted by empty lines.
+pub fn is_refusal(reply: &str) -> bool {
+    let mut begins = true;
+    for line in reply.lines() {
+        if begins && REFUSALS.iter().any(|text| line.starts_with(text)) {
+            return true;
+        }
+        begins = line.is_empty();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_told_from_answers() {
+        for text in REFUSALS {
+            assert!(is_refusal(&format!("{text}\n\n")), "{text}");
+            assert!(is_refusal(&format!("2.8.0\n\n{text}\n\n")), "{text} as the second reply");
+            assert!(is_refusal(&format!("\n{text}\n\n")), "{text} after a silent command");
+        }
+        for text in [
+            "\n",
+            "10 (initial 10)\n\n",
+            "IP changed from '1.1.1.1' to '2.2.2.2' by 'stats socket command'\n\n",
+            "# table: No such table, type: ip\n",
+            "a\nNo such server.\n",
+        ] {
+            assert!(!is_refusal(text), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! HAProxy's `option httplog`, byte for byte (configuration manual 8.2.3 and 8.6).
+//!
+//! `ci:cp [date] fe[~] be/srv TR/Tw/Tc/Tr/Ta ST B CC CS tsc ac/fc/bc/sc/[+]rc sq/bq {req} {resp} "METHOD URI VERSION"`
+//!
+//! One line per request is written on the hot path, so nothing here allocates or goes through a formatter, save an IPv6
+//! address.
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+
+use super::date::DateCache;
+use super::record::{CapturedValue, Record};
+
+/// Escaped in captured values: what could be taken for the end of a value or a block.
+const IN_CAPTURE: u8 = 1;
+/// Escaped in the request line: what could be taken for its end.
+const IN_REQUEST: u8 = 2;
+/// Escaped in cookies, which stand between blanks.
+const IN_COOKIE: u8 = 4;
+/// Escaped in free text: what is not printable.
+const IN_TEXT: u8 = 8;
+
+/// For every byte, where it is written as `#XX`.
+static ESCAPED: [u8; 256] = escaped();
+
+const fn escaped() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        if byte < 0x20 || byte >= 0x7f {
+            table[byte] = IN_CAPTURE | IN_REQUEST | IN_COOKIE | IN_TEXT;
+        }
+        byte += 1;
+    }
+    table[b'"' as usize] = IN_CAPTURE | IN_REQUEST;
+    table[b'#' as usize] = IN_CAPTURE | IN_REQUEST | IN_COOKIE;
+    table[b'{' as usize] = IN_CAPTURE;
+    table[b'|' as usize] = IN_CAPTURE;
+    table[b'}' as usize] = IN_CAPTURE;
+    table[b' ' as usize] = IN_COOKIE;
+    table
+}
+
+/// Appends the line, without a line end and at most `max_bytes` long: a longer one loses the end of its request, never
+/// the closing quote.
+pub fn render(record: &Record<'_>, dates: &mut DateCache, max_bytes: usize, out: &mut Vec<u8>) {
+    let start = out.len();
+    push_client(record.client, out);
+    out.extend_from_slice(b" [");
+    dates.push_access(record.accepted_us, out);
+    out.extend_from_slice(b"] ");
+    push_route(record, out);
+    push_timers(record, out);
+    push_outcome(record, out);
+    push_counts(record, out);
+    push_captures(record.request_captures, out);
+    push_captures(record.response_captures, out);
+    push_request(record, out);
+    cut(start, max_bytes, out);
+}
+
+/// A connection that ended before it was one, most often in its TLS handshake:
+/// `ci:cp [date] fe/bind: SSL handshake failure (…)`.
+#[derive(Debug, Clone)]
+pub struct FailedConnection<'a> {
+    /// The peer; `None` for unix sockets.
+    pub client: Option<SocketAddr>,
+    /// When it was accepted, microseconds since the Unix epoch.
+    pub accepted_us: u64,
+    /// When it ended, likewise.
+    pub ended_us: u64,
+    /// The frontend.
+    pub frontend: &'a str,
+    /// The bind's name, or its number counted from 1.
+    pub bind: &'a str,
+    /// What happened, in HAProxy's words: `SSL handshake failure`, `Connection closed during SSL handshake`, …
+    pub reason: &'a str,
+}
+
+/// Appends the line of a connection that failed, without a line end.
+pub fn render_failed(failed: &FailedConnection<'_>, dates: &mut DateCache, max_bytes: usize, out: &mut Vec<u8>) {
+    let start = out.len();
+    push_client(failed.client, out);
+    out.extend_from_slice(b" [");
+    dates.push_access(failed.accepted_us, out);
+    out.extend_from_slice(b"] ");
+    out.extend_from_slice(failed.frontend.as_bytes());
+    out.push(b'/');
+    out.extend_from_slice(failed.bind.as_bytes());
+    out.extend_from_slice(b": ");
+    push_escaped(failed.reason.as_bytes(), IN_TEXT, out);
+    out.truncate(start.saturating_add(max_bytes));
+}
+
+/// Appends a line of free text (a state change, a start), what is not printable written as `#XX` and without a line
+/// end: no text can forge a second line.
+pub fn render_text(text: &str, max_bytes: usize, out: &mut Vec<u8>) {
+    let start = out.len();
+    push_escaped(text.as_bytes(), IN_TEXT, out);
+    out.truncate(start.saturating_add(max_bytes));
+}
+
+fn push_client(client: Option<SocketAddr>, out: &mut Vec<u8>) {
+    // HAProxy shows a client on a unix socket as "unix" and the number of the listener.
+    let Some(client) = client else {
+        out.extend_from_slice(b"unix:1");
+        return;
+    };
+    push_ip(client.ip(), out);
+    out.push(b':');
+    push_number(client.port(), out);
+}
+
+/// Appends an address as `inet_ntop` writes it.
+pub(super) fn push_ip(ip: IpAddr, out: &mut Vec<u8>) {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [a, b, c, d] = ip.octets();
+            push_number(a, out);
+            for octet in [b, c, d] {
+                out.push(b'.');
+                push_number(octet, out);
+            }
+        }
+        // Writing into a vector cannot fail.
+        IpAddr::V6(ip) => drop(write!(out, "{ip}")),
+    }
+}
+
+fn push_route(record: &Record<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(record.frontend.as_bytes());
+    if record.tls {
+        out.push(b'~');
+    }
+    out.push(b' ');
+    out.extend_from_slice(record.backend.unwrap_or(record.frontend).as_bytes());
+    out.push(b'/');
+    out.extend_from_slice(record.server.unwrap_or("<NOSRV>").as_bytes());
+    out.push(b' ');
+}
+
+fn push_timers(record: &Record<'_>, out: &mut Vec<u8>) {
+    let timers = &record.timers;
+    for timer in [timers.request, timers.queue, timers.connect, timers.response] {
+        push_or_minus_one(timer, out);
+        out.push(b'/');
+    }
+    push_number(timers.active, out);
+    out.push(b' ');
+}
+
+fn push_outcome(record: &Record<'_>, out: &mut Vec<u8>) {
+    push_or_minus_one(record.status, out);
+    out.push(b' ');
+    push_number(record.bytes_out, out);
+    out.push(b' ');
+    for cookie in [record.request_cookie, record.response_cookie] {
+        match cookie {
+            Some(cookie) if !cookie.is_empty() => push_escaped(cookie, IN_COOKIE, out),
+            _ => out.push(b'-'),
+        }
+        out.push(b' ');
+    }
+    out.extend_from_slice(&record.termination);
+    out.push(b' ');
+}
+
+fn push_counts(record: &Record<'_>, out: &mut Vec<u8>) {
+    let connections = &record.connections;
+    for count in [connections.process, connections.frontend, connections.backend, connections.server] {
+        push_number(count, out);
+        out.push(b'/');
+    }
+    if record.redispatched {
+        out.push(b'+');
+    }
+    push_number(record.retries, out);
+    out.push(b' ');
+    push_number(record.server_queue, out);
+    out.push(b'/');
+    push_number(record.backend_queue, out);
+    out.push(b' ');
+}
+
+fn push_captures(captures: Option<&[CapturedValue]>, out: &mut Vec<u8>) {
+    let Some(captures) = captures else { return };
+    out.push(b'{');
+    for (index, value) in captures.iter().enumerate() {
+        if index > 0 {
+            out.push(b'|');
+        }
+        push_escaped(value, IN_CAPTURE, out);
+    }
+    out.extend_from_slice(b"} ");
+}
+
+fn push_request(record: &Record<'_>, out: &mut Vec<u8>) {
+    out.push(b'"');
+    match &record.request {
+        None => out.extend_from_slice(b"<BADREQ>"),
+        Some(line) => {
+            push_escaped(line.method, IN_REQUEST, out);
+            out.push(b' ');
+            push_escaped(line.target, IN_REQUEST, out);
+            out.push(b' ');
+            push_escaped(line.version.as_bytes(), IN_REQUEST, out);
+        }
+    }
+    out.push(b'"');
+}
+
+/// Cuts what was written from `start` on to `max_bytes`, whole escapes only, and puts the closing quote back.
+fn cut(start: usize, max_bytes: usize, out: &mut Vec<u8>) {
+    let longest = start.saturating_add(max_bytes.max(1));
+    if out.len() <= longest {
+        return;
+    }
+    let mut end = longest - 1;
+    // Every `#` begins an escape of three bytes.
+    if let Some(back) = (1..=2).find(|back| end.checked_sub(*back).is_some_and(|at| at >= start && out[at] == b'#')) {
+        end -= back;
+    }
+    out.truncate(end);
+    out.push(b'"');
+}
+
+/// Appends bytes, those of the class as `#XX`: stretches that need none are copied at once.
+fn push_escaped(bytes: &[u8], class: u8, out: &mut Vec<u8>) {
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|byte| ESCAPED[usize::from(*byte)] & class != 0) {
+        let (plain, from) = rest.split_at(at);
+        out.extend_from_slice(plain);
+        if let Some((byte, after)) = from.split_first() {
+            out.extend_from_slice(&[b'#', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+            rest = after;
+        }
+    }
+    out.extend_from_slice(rest);
+}
+
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
+
+fn push_or_minus_one(value: Option<impl itoa::Integer>, out: &mut Vec<u8>) {
+    match value {
+        Some(value) => push_number(value, out),
+        None => out.extend_from_slice(b"-1"),
+    }
+}
+
+/// Appends a number in decimal.
+pub(super) fn push_number(value: impl itoa::Integer, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}

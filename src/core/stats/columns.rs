@@ -1,0 +1,418 @@
+//! The one table of what `show stat` tells: every column in HAProxy 2.8's order (management guide 9.1), with its tags,
+//! the rows it applies to and where its value comes from.
+//!
+//! A column that no getter fills keeps its place and stays empty: tools read by position.
+
+use super::counters::Counter;
+use super::rates::Rate;
+use super::rows::{BackendRow, FrontendRow, Kind, Row, ServerRow, seconds, since_last_session};
+use super::value::Value;
+use super::value::Value::{S32, U32, U64};
+use crate::core::health::CheckStatus;
+
+/// A column.
+#[derive(Debug, Clone, Copy)]
+pub struct Column {
+    /// HAProxy's name.
+    pub name: &'static str,
+    /// What it tells, in words (`show stat typed desc`).
+    pub description: &'static str,
+    tags: &'static str,
+    backend_tags: Option<&'static str>,
+    server_tags: Option<&'static str>,
+    frontend: Option<for<'a> fn(FrontendRow<'a>) -> Value<'a>>,
+    backend: Option<for<'a> fn(BackendRow<'a>) -> Value<'a>>,
+    server: Option<for<'a> fn(ServerRow<'a>) -> Value<'a>>,
+}
+
+const fn column(name: &'static str, tags: &'static str, description: &'static str) -> Column {
+    Column {
+        name,
+        description,
+        tags,
+        backend_tags: None,
+        server_tags: None,
+        frontend: None,
+        backend: None,
+        server: None,
+    }
+}
+
+impl Column {
+    const fn frontend(mut self, get: for<'a> fn(FrontendRow<'a>) -> Value<'a>) -> Column {
+        self.frontend = Some(get);
+        self
+    }
+
+    const fn backend(mut self, get: for<'a> fn(BackendRow<'a>) -> Value<'a>) -> Column {
+        self.backend = Some(get);
+        self
+    }
+
+    const fn server(mut self, get: for<'a> fn(ServerRow<'a>) -> Value<'a>) -> Column {
+        self.server = Some(get);
+        self
+    }
+
+    /// HAProxy tags a few columns differently on backends.
+    const fn backend_tags(mut self, tags: &'static str) -> Column {
+        self.backend_tags = Some(tags);
+        self
+    }
+
+    /// HAProxy tags a few columns differently on servers.
+    const fn server_tags(mut self, tags: &'static str) -> Column {
+        self.server_tags = Some(tags);
+        self
+    }
+
+    /// Three letters: origin, nature and scope.
+    pub fn tags(&self, kind: Kind) -> &'static str {
+        match kind {
+            Kind::Frontend => self.tags,
+            Kind::Backend => self.backend_tags.unwrap_or(self.tags),
+            Kind::Server => self.server_tags.unwrap_or(self.tags),
+        }
+    }
+
+    /// The value in a row.
+    pub fn value<'a>(&self, row: &Row<'a>) -> Value<'a> {
+        match row {
+            Row::Frontend(r) => self.frontend.map_or(Value::Empty, |get| get(*r)),
+            Row::Backend(r) => self.backend.map_or(Value::Empty, |get| get(*r)),
+            Row::Server(r) => self.server.map_or(Value::Empty, |get| get(*r)),
+        }
+    }
+}
+
+/// One counter, the same for every kind of row that has it.
+macro_rules! counted {
+    ($name:literal, FBS, $counter:ident, $description:literal) => {
+        counted!($name, BS, $counter, $description).frontend(|f| U64(f.count(Counter::$counter)))
+    };
+    ($name:literal, FB, $counter:ident, $description:literal) => {
+        column($name, "MCP", $description)
+            .frontend(|f| U64(f.count(Counter::$counter)))
+            .backend(|b| U64(b.count(Counter::$counter)))
+    };
+    ($name:literal, BS, $counter:ident, $description:literal) => {
+        column($name, "MCP", $description)
+            .backend(|b| U64(b.count(Counter::$counter)))
+            .server(|s| U64(s.count(Counter::$counter)))
+    };
+    ($name:literal, F, $counter:ident, $description:literal) => {
+        column($name, "MCP", $description).frontend(|f| U64(f.count(Counter::$counter)))
+    };
+}
+
+/// A counter of something lockgate does not do.
+macro_rules! none_counted {
+    ($name:literal, FB, $description:literal) => {
+        column($name, "MCP", $description).frontend(|_| U64(0)).backend(|_| U64(0))
+    };
+    ($name:literal, F, $description:literal) => {
+        column($name, "MCP", $description).frontend(|_| U64(0))
+    };
+}
+
+/// A mean or highest time in milliseconds.
+macro_rules! timed {
+    ($name:literal, $tags:literal, $read:ident, $counter:ident, $description:literal) => {
+        column($name, $tags, $description)
+            .backend(|b| U32(narrow(b.backend.live.counters.$read(Counter::$counter))))
+            .server(|s| U32(narrow(s.live().counters.$read(Counter::$counter))))
+    };
+}
+
+/// Every column, by its index. The last one is HAProxy's separator `-`.
+pub static COLUMNS: &[Column] = &[
+    // 0: names and queues
+    column("pxname", "KNS", "Name of the frontend or backend")
+        .frontend(|f| Value::text(&*f.frontend.spec.name))
+        .backend(|b| Value::text(&*b.backend.spec.name))
+        .server(|s| Value::text(&*s.backend.spec.name)),
+    column("svname", "KNS", "Name of the server, or FRONTEND or BACKEND")
+        .frontend(|_| Value::text("FRONTEND"))
+        .backend(|_| Value::text("BACKEND"))
+        .server(|s| Value::text(&*s.server.spec.name)),
+    column("qcur", "MGP", "Requests waiting now")
+        .backend(|b| U32(b.backend.live.queued.now()))
+        .server(|s| U32(s.live().queued.now())),
+    column("qmax", "MMP", "Most requests that ever waited at once")
+        .backend(|b| U32(b.backend.live.queued.max()))
+        .server(|s| U32(s.live().queued.max())),
+    column("scur", "MGP", "Sessions now")
+        .frontend(|f| U32(f.frontend.live.connections.now()))
+        .backend(|b| U32(b.backend.live.sessions.now()))
+        .server(|s| U32(s.live().inflight.now())),
+    column("smax", "MMP", "Most sessions there ever were at once")
+        .frontend(|f| U32(f.frontend.live.connections.max()))
+        .backend(|b| U32(b.backend.live.sessions.max()))
+        .server(|s| U32(s.live().inflight.max())),
+    column("slim", "CLP", "Limit of sessions")
+        .frontend(|f| U32(f.frontend.spec.maxconn))
+        .backend(|b| U32(b.session_limit()))
+        .server(|s| Value::or_empty(s.server.maxconn.map(U32))),
+    counted!("stot", FBS, Stot, "Sessions so far"),
+    counted!("bin", FBS, Bin, "Bytes received from clients"),
+    counted!("bout", FBS, Bout, "Bytes sent to clients"),
+    // 10: errors
+    counted!("dreq", FB, Dreq, "Requests denied by rules and limits"),
+    counted!("dresp", FBS, Dresp, "Responses denied"),
+    counted!("ereq", F, Ereq, "Broken requests"),
+    counted!("econ", BS, Econ, "Failed connections to servers"),
+    counted!("eresp", BS, Eresp, "Broken or missing responses"),
+    counted!("wretr", BS, Wretr, "Connections tried again"),
+    counted!("wredis", BS, Wredis, "Requests sent to another server after a failure"),
+    // 17: state
+    column("status", "SGP", "State")
+        .frontend(|_| Value::text("OPEN"))
+        .backend(|b| Value::text(b.status()))
+        .server(|s| Value::text(s.server.state.status_word())),
+    column("weight", "MaP", "Effective weight")
+        .backend(|b| U32(b.backend.total_weight()))
+        .server(|s| U32(s.server.effective_weight())),
+    column("act", "MGP", "Usable servers that are not backups; on a server whether it is not one")
+        .server_tags("SGP")
+        .backend(|b| U32(size(b.backend.usable().active)))
+        .server(|s| U32(u32::from(!s.server.spec.backup))),
+    column("bck", "MGP", "Usable backups; on a server whether it is one")
+        .server_tags("SGP")
+        .backend(|b| U32(size(b.backend.usable().backup)))
+        .server(|s| U32(u32::from(s.server.spec.backup))),
+    column("chkfail", "MCP", "Failed checks while up").server(|s| if_checked(s, U64(s.server.check_failures))),
+    column("chkdown", "MCP", "Times it went down")
+        .backend(|b| U64(b.backend.down_count))
+        .server(|s| if_checked(s, U64(s.server.down_count))),
+    column("lastchg", "MAP", "Seconds since the state changed")
+        .backend(|b| U32(seconds(b.since_change())))
+        .server(|s| U32(seconds(s.view.now.saturating_duration_since(s.server.changed_at)))),
+    column("downtime", "MCP", "Seconds down so far")
+        .backend(|b| {
+            if b.backend.servers.is_empty() { Value::Empty } else { U32(seconds(b.backend.downtime_at(b.view.now))) }
+        })
+        .server(|s| if_checked(s, U32(seconds(s.server.downtime_at(s.view.now))))),
+    column("qlimit", "CLS", "Requests that may wait for this server")
+        .server(|s| Value::or_empty(s.backend.spec.server_queue_max.map(U32))),
+    // 26: numbers
+    column("pid", "KGP", "Process number, always 1").frontend(|_| U32(1)).backend(|_| U32(1)).server(|_| U32(1)),
+    column("iid", "KGS", "Number of the frontend or backend")
+        .frontend(|f| U32(f.frontend.spec.iid))
+        .backend(|b| U32(b.backend.spec.iid))
+        .server(|s| U32(s.backend.spec.iid)),
+    column("sid", "KGS", "Number of the server, 0 for frontends and backends")
+        .frontend(|_| U32(0))
+        .backend(|_| U32(0))
+        .server(|s| U32(s.sid())),
+    column("throttle", "MaP", "Percentage of the weight while warming up")
+        .server(|s| Value::or_empty(s.server.throttle().map(U32))),
+    counted!("lbtot", BS, Lbtot, "Times chosen by load balancing"),
+    column("tracked", "CNS", "The server whose checks decide"),
+    column("type", "CGS", "0 frontend, 1 backend, 2 server, 3 listener")
+        .frontend(|_| U32(Kind::Frontend.number()))
+        .backend(|_| U32(Kind::Backend.number()))
+        .server(|_| U32(Kind::Server.number())),
+    // 33: rates
+    column("rate", "MRP", "Sessions in the last second")
+        .backend_tags("MGP")
+        .frontend(|f| read(f.rates(|r| &r.sessions), f.count(Counter::Stot), f.view.now))
+        .backend(|b| read(b.rate(), b.count(Counter::Stot), b.view.now))
+        .server(|s| read(s.rate(), s.count(Counter::Stot), s.view.now)),
+    column("rate_lim", "CLP", "Limit of sessions per second, 0 for none").frontend(|_| U32(0)),
+    column("rate_max", "MMP", "Most sessions in a second")
+        .backend_tags("MGP")
+        .frontend(|f| highest(f.rates(|r| &r.sessions), f.count(Counter::Stot), f.view.now))
+        .backend(|b| highest(b.rate(), b.count(Counter::Stot), b.view.now))
+        .server(|s| highest(s.rate(), s.count(Counter::Stot), s.view.now)),
+    // 36: checks
+    column("check_status", "MOP", "Result of the last check").server(|s| {
+        let running = if s.server.check_running { "* " } else { "" };
+        if_checking(s, Value::text(format!("{running}{}", last_status(s).word())))
+    }),
+    column("check_code", "MOP", "HTTP status of the last check").server(|s| {
+        let code = s.server.last_check.as_ref().and_then(|c| c.outcome.code);
+        match reached_layer7(last_status(s)) {
+            true => if_checking(s, U32(code.map_or(0, u32::from))),
+            false => Value::Empty,
+        }
+    }),
+    column("check_duration", "MDP", "Milliseconds the last check took").server(|s| match &s.server.last_check {
+        Some(last) if is_finished(last.outcome.status) => {
+            if_checking(s, U64(u64::try_from(last.outcome.duration.as_millis()).unwrap_or(u64::MAX)))
+        }
+        _ => Value::Empty,
+    }),
+    counted!("hrsp_1xx", FBS, Hrsp1xx, "Responses with status 1xx"),
+    counted!("hrsp_2xx", FBS, Hrsp2xx, "Responses with status 2xx"),
+    counted!("hrsp_3xx", FBS, Hrsp3xx, "Responses with status 3xx"),
+    counted!("hrsp_4xx", FBS, Hrsp4xx, "Responses with status 4xx"),
+    counted!("hrsp_5xx", FBS, Hrsp5xx, "Responses with status 5xx"),
+    counted!("hrsp_other", FBS, HrspOther, "Responses with another status, or without one"),
+    column("hanafail", "MCP", "Errors seen on live traffic").server(|s| match s.server.spec.observe {
+        Some(_) => U64(s.count(Counter::Hanafail)),
+        None => Value::Empty,
+    }),
+    column("req_rate", "MRP", "HTTP requests in the last second")
+        .frontend(|f| read(f.rates(|r| &r.requests), f.count(Counter::ReqTot), f.view.now)),
+    column("req_rate_max", "MMP", "Most HTTP requests in a second")
+        .frontend(|f| highest(f.rates(|r| &r.requests), f.count(Counter::ReqTot), f.view.now)),
+    counted!("req_tot", FBS, ReqTot, "HTTP requests so far"),
+    counted!("cli_abrt", BS, CliAbrt, "Transfers broken off by clients"),
+    counted!("srv_abrt", BS, SrvAbrt, "Transfers broken off by servers"),
+    none_counted!("comp_in", FB, "Bytes given to compression"),
+    none_counted!("comp_out", FB, "Bytes that came out of compression"),
+    none_counted!("comp_byp", FB, "Bytes that passed compression by"),
+    none_counted!("comp_rsp", FB, "Responses that were compressed"),
+    // 55: times and texts
+    column("lastsess", "MAP", "Seconds since the last session, -1 for never")
+        .backend(|b| S32(since_last_session(stamp(&b.backend.live.last_session_ms), b.view)))
+        .server(|s| S32(since_last_session(stamp(&s.live().last_session_ms), s.view))),
+    column("last_chk", "MOP", "Text of the last check").server(|s| {
+        let text = s.server.last_check.as_ref().map_or("", |c| &*c.outcome.text);
+        if_checking(s, Value::text(text))
+    }),
+    column("last_agt", "MOP", "Text of the last agent check"),
+    timed!("qtime", "MaP", sliding_mean, QueueSlide, "Mean milliseconds in queues over the last 1024 requests"),
+    timed!("ctime", "MaP", sliding_mean, ConnectSlide, "Mean milliseconds of connecting"),
+    timed!("rtime", "MaP", sliding_mean, ResponseSlide, "Mean milliseconds until the response began"),
+    timed!("ttime", "MaP", sliding_mean, TotalSlide, "Mean milliseconds in all"),
+    column("agent_status", "MOP", "Result of the last agent check"),
+    column("agent_code", "MOP", "Code of the last agent check"),
+    column("agent_duration", "MDP", "Milliseconds the last agent check took"),
+    column("check_desc", "MOP", "Result of the last check, in words")
+        .server(|s| if_checking(s, Value::text(last_status(s).description()))),
+    column("agent_desc", "MOP", "Result of the last agent check, in words"),
+    column("check_rise", "CGS", "Passes in a row that bring it up")
+        .server(|s| if_checking(s, U32(s.server.state.rise))),
+    column("check_fall", "CGS", "Failures in a row that take it down")
+        .server(|s| if_checking(s, U32(s.server.state.fall))),
+    column("check_health", "CGS", "Health counter, 0 to rise+fall-1")
+        .server(|s| if_checking(s, U32(s.server.state.health))),
+    column("agent_rise", "CGS", "Agent's rise, always 1"),
+    column("agent_fall", "CGS", "Agent's fall, always 1"),
+    column("agent_health", "CGS", "Agent's health counter"),
+    column("addr", "CGS", "Address and port").server(|s| match s.view.legends {
+        true => Value::or_empty(s.address().map(Value::text)),
+        false => Value::Empty,
+    }),
+    column("cookie", "CNS", "Name of the persistence cookie, on a server its value")
+        .backend(|b| match &b.backend.spec.cookie {
+            Some(cookie) if b.view.legends => Value::text(&*cookie.name),
+            _ => Value::Empty,
+        })
+        .server(|s| match s.view.legends {
+            true => Value::or_empty(s.cookie().map(Value::text)),
+            false => Value::Empty,
+        }),
+    column("mode", "CGS", "Always http")
+        .frontend(|_| Value::text("http"))
+        .backend(|_| Value::text("http"))
+        .server(|_| Value::text("http")),
+    column("algo", "CGS", "How requests are spread").backend(|b| Value::text(b.backend.spec.algorithm.name())),
+    // 77: connections
+    column("conn_rate", "MRP", "Connections in the last second")
+        .frontend(|f| read(f.rates(|r| &r.connections), f.count(Counter::ConnTot), f.view.now)),
+    column("conn_rate_max", "MMP", "Most connections in a second")
+        .frontend(|f| highest(f.rates(|r| &r.connections), f.count(Counter::ConnTot), f.view.now)),
+    counted!("conn_tot", F, ConnTot, "Connections so far"),
+    counted!("intercepted", F, Intercepted, "Requests answered by the proxy itself"),
+    counted!("dcon", F, Dcon, "Connections refused by the limit per source"),
+    none_counted!("dses", F, "Sessions refused by rules"),
+    counted!("wrew", FBS, Wrew, "Header changes that failed"),
+    counted!("connect", BS, Connect, "Connections attempted"),
+    counted!("reuse", BS, Reuse, "Requests sent on a kept connection"),
+    none_counted!("cache_lookups", FB, "Look-ups in the cache"),
+    none_counted!("cache_hits", FB, "Hits in the cache"),
+    column("srv_icur", "MGP", "Idle connections kept").server(|s| U32(s.live().idle.now())),
+    column("src_ilim", "CLP", "Limit of idle connections over all workers"),
+    timed!("qtime_max", "MMP", highest, QueueMaxMs, "Most milliseconds in queues"),
+    timed!("ctime_max", "MMP", highest, ConnectMaxMs, "Most milliseconds of connecting"),
+    timed!("rtime_max", "MMP", highest, ResponseMaxMs, "Most milliseconds until the response began"),
+    timed!("ttime_max", "MMP", highest, TotalMaxMs, "Most milliseconds in all"),
+    counted!("eint", FBS, Eint, "Internal errors"),
+    column("idle_conn_cur", "MGP", "Idle connections that are not safe to reuse").server(|_| U32(0)),
+    column("safe_conn_cur", "MGP", "Idle connections that are safe to reuse").server(|s| U32(s.live().idle.now())),
+    column("used_conn_cur", "MGP", "Connections in use").server(|s| U32(s.live().inflight.now())),
+    column("need_conn_est", "MGP", "Connections likely to be needed").server(|s| U32(s.live().inflight.max())),
+    column("uweight", "MaP", "Weight set by configuration or operator")
+        .backend(|b| U32(b.user_weight()))
+        .server(|s| U32(s.server.weight)),
+    column("agg_server_status", "MGP", "For Prometheus only").backend(|_| U32(0)),
+    column("agg_server_check_status", "MGP", "For Prometheus only").backend(|_| U32(0)),
+    column("agg_check_status", "MGP", "For Prometheus only").backend(|_| U32(0)),
+    column("srid", "MCP", "Revision of the server, always 0").server(|_| U32(0)),
+    // 104: by protocol
+    none_counted!("sess_other", F, "Sessions that were not HTTP"),
+    counted!("h1sess", F, ConnTot, "HTTP/1 sessions"),
+    none_counted!("h2sess", F, "HTTP/2 sessions"),
+    none_counted!("h3sess", F, "HTTP/3 sessions"),
+    none_counted!("req_other", F, "Requests that were not HTTP"),
+    counted!("h1req", F, ReqTot, "HTTP/1 requests"),
+    none_counted!("h2req", F, "HTTP/2 requests"),
+    none_counted!("h3req", F, "HTTP/3 requests"),
+    column("proto", "SGP", "Protocol of a listener"),
+    column(SEPARATOR, "MCP", "Separates the fixed columns from modules' counters"),
+];
+
+/// The name and the value of the last column; it appears in CSV only.
+pub const SEPARATOR: &str = "-";
+
+impl FrontendRow<'_> {
+    fn rates(&self, which: fn(&super::rates::FrontendRates) -> &Rate) -> Option<&Rate> {
+        self.view.rates.frontend(&self.frontend.spec.name).map(which)
+    }
+}
+
+impl BackendRow<'_> {
+    fn rate(&self) -> Option<&Rate> {
+        Some(&self.view.rates.backend(&self.backend.spec.name)?.sessions)
+    }
+}
+
+impl ServerRow<'_> {
+    fn rate(&self) -> Option<&Rate> {
+        self.view.rates.backend(&self.backend.spec.name)?.server(&self.server.spec.name)
+    }
+}
+
+fn read<'a>(rate: Option<&Rate>, total: u64, now: std::time::Instant) -> Value<'a> {
+    U32(rate.map_or(0, |r| narrow(r.read(total, now))))
+}
+
+fn highest<'a>(rate: Option<&Rate>, total: u64, now: std::time::Instant) -> Value<'a> {
+    U32(rate.map_or(0, |r| narrow(r.max(total, now))))
+}
+
+fn size(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+fn narrow(n: u64) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+fn stamp(cell: &std::sync::atomic::AtomicI64) -> i64 {
+    cell.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+fn last_status(s: ServerRow<'_>) -> CheckStatus {
+    s.server.last_check.as_ref().map_or(CheckStatus::Initializing, |c| c.outcome.status)
+}
+
+/// Only then `check_code` is shown.
+fn reached_layer7(status: CheckStatus) -> bool {
+    matches!(status, CheckStatus::L7Ok | CheckStatus::L7Status)
+}
+
+/// Only then `check_duration` is shown.
+fn is_finished(status: CheckStatus) -> bool {
+    !matches!(status, CheckStatus::Unknown | CheckStatus::Initializing)
+}
+
+fn if_checked<'a>(s: ServerRow<'a>, value: Value<'a>) -> Value<'a> {
+    if s.checks_enabled() { value } else { Value::Empty }
+}
+
+fn if_checking<'a>(s: ServerRow<'a>, value: Value<'a>) -> Value<'a> {
+    if s.checks_running() { value } else { Value::Empty }
+}

@@ -1,0 +1,329 @@
+//! One client connection: handshake, then one request after another, then an orderly end.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use rustls::ServerConfig;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::registry::{Doing, Registered};
+use super::stream::{self, Next};
+use super::worker::{BindContext, Counted, Worker};
+use crate::core::fleet::snapshot::FrontendView;
+use crate::core::stats::counters::Counter;
+use crate::core::termination::Cause;
+use crate::listener::ClientIo;
+use crate::listener::per_source::SourcePlace;
+use crate::runtime::buffer::{Buffer, BufferShelf};
+use crate::runtime::clock;
+use crate::runtime::deadline::Deadline;
+use crate::runtime::socket::Socket;
+use crate::tls::acceptor::HandshakeError;
+use crate::{core::log::httplog::FailedConnection, tls};
+
+/// How long an ended connection is read from, so that the client gets our last bytes before a reset.
+const LINGER: Duration = Duration::from_secs(2);
+/// Bytes read and thrown away in that time.
+const LINGER_MAX_BYTES: usize = 4 << 20;
+
+/// An accepted socket.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Which bind.
+    pub bind: usize,
+    /// The socket.
+    pub socket: Socket,
+    /// The client; `None` on unix sockets.
+    pub peer: Option<SocketAddr>,
+    /// Its places under the process's and the frontend's `maxconn`.
+    pub permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+}
+
+/// A client connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// The transport.
+    pub io: ClientIo,
+    /// Bytes read and not yet used.
+    pub buffer: Buffer,
+    /// The one timer.
+    pub deadline: Deadline,
+    /// Its place in the registry.
+    pub place: Registered,
+    /// What it came in by.
+    pub bind: Rc<BindContext>,
+    /// The client; `None` on unix sockets.
+    pub peer: Option<SocketAddr>,
+    /// When it was accepted.
+    pub accepted: Instant,
+    /// How long handshakes took, in ms.
+    pub handshake_ms: u32,
+    /// End of the last answer (or of the handshake).
+    pub idle_since: Instant,
+    /// Requests so far.
+    pub requests: u32,
+    /// The client has closed its sending half.
+    pub client_ended: bool,
+}
+
+impl Connection {
+    /// Reads ahead while a request is being served, to notice that the client has left: `Some(ClientClosed)` at its end
+    /// of the stream, `Some(ClientReset)` when it broke. Bytes of further requests stay in the buffer, up to
+    /// `ahead_max_bytes`; beyond that nothing is read and so nothing noticed.
+    pub fn poll_left(&mut self, cx: &mut Context<'_>, shelf: &BufferShelf, ahead_max_bytes: usize) -> Option<Cause> {
+        while !self.client_ended && self.buffer.len() <= ahead_max_bytes {
+            shelf.equip(&mut self.buffer);
+            if self.buffer.room().is_empty() {
+                return None;
+            }
+            match self.io.poll_read(cx, self.buffer.room()) {
+                Poll::Ready(Ok(0)) => {
+                    self.client_ended = true;
+                    return Some(Cause::ClientClosed);
+                }
+                Poll::Ready(Ok(n)) => self.buffer.filled_by(n),
+                Poll::Ready(Err(_)) => {
+                    self.client_ended = true;
+                    return Some(Cause::ClientReset);
+                }
+                Poll::Pending => {
+                    shelf.shelve(&mut self.buffer);
+                    return None;
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Serves one connection to its end.
+pub async fn serve(
+    worker: Rc<Worker>,
+    bind: Rc<BindContext>,
+    arrival: Arrival,
+    counted: Counted,
+    source: Option<SourcePlace>,
+) {
+    let Arrival { socket, peer, permits, .. } = arrival;
+    let accepted = clock::now();
+    let place = worker.registry.enter(worker.index, &bind, peer, accepted, clock::wall());
+    poll_fn(|cx| {
+        place.entry.set_waker(cx.waker());
+        Poll::Ready(())
+    })
+    .await;
+    let Some(frontend) = worker.snapshot().frontends.get(bind.frontend).cloned() else { return };
+    let mut handshake_ms = 0;
+    let (io, tls) = match &bind.tls {
+        None => (ClientIo::Plain(socket), None),
+        Some(config) => {
+            place.entry.doing.set(Doing::Handshake);
+            let tls_place = TlsPlace::new(&worker);
+            let shaken = Box::pin(handshake(&worker, &bind, &frontend, config, socket, peer)).await;
+            let Some(io) = shaken else { return };
+            handshake_ms = millis(clock::now() - accepted);
+            (io, Some(tls_place))
+        }
+    };
+    let now = clock::now();
+    let mut connection = Connection {
+        io,
+        buffer: Buffer::default(),
+        deadline: Deadline::new(now + frontend.spec.timeouts.request),
+        place,
+        bind,
+        peer,
+        accepted,
+        handshake_ms,
+        idle_since: now,
+        requests: 0,
+        client_ended: false,
+    };
+    drop(frontend);
+    let lingering = requests(&worker, &mut connection).await;
+    if lingering {
+        Box::pin(linger(&worker, &mut connection)).await;
+    } else if connection.io.is_tls() {
+        // A close_notify, if it can be written at once.
+        poll_fn(|cx| {
+            let _ = connection.io.poll_shutdown(cx);
+            Poll::Ready(())
+        })
+        .await;
+    }
+    connection.buffer.consume(usize::MAX);
+    worker.shelf.shelve(&mut connection.buffer);
+    drop((connection, tls, source, counted, permits));
+}
+
+/// One request after another. True if the client may still be sending.
+async fn requests(worker: &Rc<Worker>, connection: &mut Connection) -> bool {
+    loop {
+        match first_byte(worker, connection).await {
+            First::Byte => {}
+            First::Quiet => return false,
+            First::Ended => {
+                stream::ended_without_request(worker, connection, false);
+                return false;
+            }
+            First::TooLate => {
+                Box::pin(stream::answer_late(worker, connection)).await;
+                return true;
+            }
+        }
+        // The busy part of a connection is large and short-lived, the idle part small and long-lived: so it is boxed.
+        match Box::pin(stream::handle(worker, connection)).await {
+            Next::KeepAlive => {
+                connection.requests = connection.requests.saturating_add(1);
+                connection.idle_since = clock::now();
+                worker.shelf.shelve(&mut connection.buffer);
+            }
+            Next::Close => return false,
+            Next::Linger => return true,
+            Next::Tunnel(tunnel) => {
+                Box::pin(stream::run_tunnel(worker, connection, tunnel)).await;
+                return false;
+            }
+        }
+    }
+}
+
+enum First {
+    /// A request begins.
+    Byte,
+    /// The end came where it may come.
+    Quiet,
+    /// The client closed without ever sending a byte.
+    Ended,
+    /// The client never sent a byte in time.
+    TooLate,
+}
+
+/// Waits for the first byte of a request.
+async fn first_byte(worker: &Worker, connection: &mut Connection) -> First {
+    if !connection.buffer.is_empty() {
+        return First::Byte;
+    }
+    if connection.client_ended {
+        return First::Quiet;
+    }
+    let is_first = connection.requests == 0;
+    let entry = connection.place.entry.clone();
+    entry.doing.set(Doing::Idle);
+    if !is_first {
+        let snapshot = worker.snapshot();
+        let Some(frontend) = snapshot.frontends.get(connection.bind.frontend) else { return First::Quiet };
+        connection.deadline.set(connection.idle_since + frontend.spec.timeouts.keepalive);
+    }
+    poll_fn(|cx| {
+        worker.shelf.equip(&mut connection.buffer);
+        match connection.io.poll_read(cx, connection.buffer.room()) {
+            Poll::Ready(Ok(0)) => {
+                connection.client_ended = true;
+                return Poll::Ready(if is_first { First::Ended } else { First::Quiet });
+            }
+            Poll::Ready(Ok(n)) => {
+                connection.buffer.filled_by(n);
+                return Poll::Ready(First::Byte);
+            }
+            Poll::Ready(Err(_)) => return Poll::Ready(if is_first { First::Ended } else { First::Quiet }),
+            Poll::Pending => worker.shelf.shelve(&mut connection.buffer),
+        }
+        if entry.kill.get().is_some() || (worker.shared.is_draining() && !is_first) {
+            return Poll::Ready(First::Quiet);
+        }
+        match connection.deadline.poll_passed(cx) {
+            Poll::Ready(()) if is_first => Poll::Ready(First::TooLate),
+            Poll::Ready(()) => Poll::Ready(First::Quiet),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+async fn handshake(
+    worker: &Worker,
+    bind: &BindContext,
+    frontend: &FrontendView,
+    config: &Arc<ServerConfig>,
+    socket: Socket,
+    peer: Option<SocketAddr>,
+) -> Option<ClientIo> {
+    let counters = &frontend.live.counters;
+    let accepted_us = clock::wall_us();
+    let accepting = tls::acceptor::accept(config, socket);
+    let shaken = tokio::time::timeout(frontend.spec.timeouts.handshake, accepting).await;
+    match shaken.unwrap_or(Err(HandshakeError::Timeout)) {
+        Ok(stream) => {
+            let resumed = tls::acceptor::is_resumed(&stream);
+            counters.inc(worker.shard, if resumed { Counter::TlsResumed } else { Counter::TlsFull });
+            Some(ClientIo::Tls(Box::new(stream)))
+        }
+        Err(error) => {
+            counters.inc(worker.shard, Counter::TlsFailed);
+            worker.log.borrow_mut().push_failed(&FailedConnection {
+                client: peer,
+                accepted_us,
+                ended_us: clock::wall_us(),
+                frontend: &frontend.spec.name,
+                bind: &bind.name,
+                reason: error.phrase(),
+            });
+            None
+        }
+    }
+}
+
+/// Reads on for a while after our last byte, so that a reset does not destroy it on its way.
+async fn linger(worker: &Worker, connection: &mut Connection) {
+    connection.deadline.set(clock::now() + LINGER);
+    let mut thrown = connection.buffer.len();
+    connection.buffer.consume(usize::MAX);
+    let mut shut = false;
+    poll_fn(|cx| {
+        if !shut && connection.io.poll_shutdown(cx).is_ready() {
+            shut = true;
+        }
+        worker.shelf.equip(&mut connection.buffer);
+        loop {
+            match connection.io.poll_read(cx, connection.buffer.room()) {
+                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(n)) => {
+                    thrown += n;
+                    if thrown > LINGER_MAX_BYTES {
+                        return Poll::Ready(());
+                    }
+                }
+                Poll::Pending => break,
+            }
+        }
+        worker.shelf.shelve(&mut connection.buffer);
+        connection.deadline.poll_passed(cx)
+    })
+    .await;
+}
+
+/// A TLS connection's part in the process gauge.
+struct TlsPlace(std::sync::Arc<crate::runtime::shared::Shared>);
+
+impl TlsPlace {
+    fn new(worker: &Worker) -> TlsPlace {
+        worker.shared.process.tls_connections.rise();
+        TlsPlace(worker.shared.clone())
+    }
+}
+
+impl Drop for TlsPlace {
+    fn drop(&mut self) {
+        self.0.process.tls_connections.fall();
+    }
+}
+
+/// Whole milliseconds, as the log counts them.
+pub fn millis(d: Duration) -> u32 {
+    d.as_millis().min(u128::from(u32::MAX)) as u32
+}

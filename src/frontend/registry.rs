@@ -1,0 +1,169 @@
+//! The streams of one worker, for `show sess` and for ending them. No other thread looks in here: it asks by message.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::{Instant, SystemTime};
+
+use slab::Slab;
+
+use super::worker::BindContext;
+use crate::core::fleet::spec::ServerId;
+
+/// What a connection is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doing {
+    /// TLS handshake.
+    Handshake,
+    /// Between requests, or before the first.
+    Idle,
+    /// Reading a request head.
+    Request,
+    /// Held because of a limit.
+    Tarpit,
+    /// Waiting for a server.
+    Queue,
+    /// Connecting.
+    Connect,
+    /// Waiting for an answer.
+    Headers,
+    /// Moving a body.
+    Data,
+    /// Upgraded.
+    Tunnel,
+}
+
+/// One connection, seen from outside.
+#[derive(Debug)]
+pub struct StreamEntry {
+    /// Unique in the process.
+    pub id: u64,
+    /// Since when.
+    pub since: Instant,
+    /// The same by the wall clock.
+    pub began_at: SystemTime,
+    /// The client.
+    pub peer: Option<SocketAddr>,
+    /// Where it connected to.
+    pub destination: Option<SocketAddr>,
+    /// The client side is TLS.
+    pub tls: bool,
+    /// Position of its frontend.
+    pub frontend: usize,
+    /// What it is doing.
+    pub doing: Cell<Doing>,
+    /// Since when it is doing that request, if any.
+    pub request_since: Cell<Option<Instant>>,
+    /// The server it is at, or only the backend.
+    pub backend: Cell<Option<usize>>,
+    /// The server it is at.
+    pub server: Cell<Option<ServerId>>,
+    /// Requests so far.
+    pub requests: Cell<u32>,
+    /// Retries of the current request.
+    pub retries: Cell<u32>,
+    /// Bytes of the current request from the client.
+    pub bytes_in: Cell<u64>,
+    /// Bytes of the current answer to the client.
+    pub bytes_out: Cell<u64>,
+    /// Set from outside: the first termination flag of an order to end.
+    pub kill: Cell<Option<u8>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl StreamEntry {
+    /// Remembers how to wake the connection's task; it stays the same for the task's life.
+    pub fn set_waker(&self, waker: &Waker) {
+        *self.waker.borrow_mut() = Some(waker.clone());
+    }
+
+    /// Makes the connection look around.
+    pub fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Orders the connection to end.
+    pub fn end(&self, flag: u8) {
+        self.kill.set(Some(flag));
+        self.wake();
+    }
+}
+
+/// All connections of a worker.
+#[derive(Debug, Default)]
+pub struct Registry {
+    entries: RefCell<Slab<Rc<StreamEntry>>>,
+    next: Cell<u64>,
+}
+
+/// A connection's place in the registry; left when dropped.
+#[derive(Debug)]
+pub struct Registered {
+    registry: Rc<Registry>,
+    key: usize,
+    /// The entry.
+    pub entry: Rc<StreamEntry>,
+}
+
+impl Registry {
+    /// Enters a connection that came in by `bind` on the worker of that position.
+    pub fn enter(
+        self: &Rc<Self>,
+        worker: usize,
+        bind: &BindContext,
+        peer: Option<SocketAddr>,
+        now: Instant,
+        began_at: SystemTime,
+    ) -> Registered {
+        let serial = self.next.get();
+        self.next.set(serial.wrapping_add(1));
+        let entry = Rc::new(StreamEntry {
+            id: ((worker as u64 + 1) << 40) | (serial & 0xff_ffff_ffff),
+            since: now,
+            began_at,
+            peer,
+            destination: bind.address,
+            tls: bind.tls.is_some(),
+            frontend: bind.frontend,
+            doing: Cell::new(Doing::Idle),
+            request_since: Cell::new(None),
+            backend: Cell::new(None),
+            server: Cell::new(None),
+            requests: Cell::new(0),
+            retries: Cell::new(0),
+            bytes_in: Cell::new(0),
+            bytes_out: Cell::new(0),
+            kill: Cell::new(None),
+            waker: RefCell::new(None),
+        });
+        let key = self.entries.borrow_mut().insert(entry.clone());
+        Registered { registry: self.clone(), key, entry }
+    }
+
+    /// Looks at every connection.
+    pub fn for_each(&self, mut look: impl FnMut(&Rc<StreamEntry>)) {
+        // The look may end connections' work but not run them: entries leave only when their task is polled.
+        for (_, entry) in self.entries.borrow().iter() {
+            look(entry);
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.entries.borrow().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.registry.entries.borrow_mut().remove(self.key);
+    }
+}

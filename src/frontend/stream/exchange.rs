@@ -1,0 +1,497 @@
+//! Talking to a server: the request goes out, the answer comes back, whichever is ready first.
+
+use std::future::poll_fn;
+use std::io::Write;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncWrite;
+
+use super::download::{Download, DownloadError};
+use super::upload::{self, Upload, UploadError};
+use super::{End, Stream, download};
+use crate::core::filter;
+use crate::core::fleet::snapshot::{BackendView, ConnectTo, ServerView};
+use crate::core::fleet::spec::HttpLimits;
+use crate::core::http::h1::{self, Body, Parsed, Reject, ResponseFraming};
+use crate::core::http::{Head, Version, cookie, hop};
+use crate::core::stats::counters::Counter;
+use crate::core::termination::retry::Failure;
+use crate::core::termination::{Cause, Phase};
+use crate::frontend::answer::reason_phrase;
+use crate::frontend::connection::{Connection, millis};
+use crate::frontend::registry::Doing;
+use crate::runtime::buffer::{Buffer, BufferShelf};
+use crate::runtime::clock;
+use crate::runtime::socket::Socket;
+
+/// A connection to a server while a request is on it.
+#[derive(Debug)]
+pub(super) struct ServerSide {
+    socket: Socket,
+    to: ConnectTo,
+    buffer: Buffer,
+    /// It carried requests before.
+    reused: bool,
+    /// Written of the head.
+    sent: usize,
+    /// Any byte of an answer came.
+    answered: bool,
+    /// It takes no more.
+    refuses: bool,
+}
+
+impl ServerSide {
+    /// A connection as it comes from `connect` or the pool.
+    pub fn new(socket: Socket, to: ConnectTo, reused: bool) -> ServerSide {
+        ServerSide { socket, to, buffer: Buffer::default(), reused, sent: 0, answered: false, refuses: false }
+    }
+}
+
+/// Why an attempt did not end in an answer.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// The request is over.
+    End(End),
+    /// The attempt failed; `end` is how the request ends if it is not repeated.
+    Attempt {
+        /// How it failed.
+        failure: Failure,
+        /// What that means for the request.
+        end: End,
+    },
+}
+
+impl From<End> for Failed {
+    fn from(end: End) -> Failed {
+        Failed::End(end)
+    }
+}
+
+/// What a connection to a server is good for after an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum After {
+    /// Another request: everything owed on it was sent and read, to the byte.
+    Clean,
+    /// Nothing.
+    Used,
+    /// It is a tunnel now.
+    Switched,
+}
+
+/// What came of waiting for an answer's head.
+enum Heard {
+    /// It is whole.
+    Head,
+    /// It is not HTTP as we read it.
+    Bad(Reject),
+    /// The server closed or broke.
+    Gone,
+    /// The request ends.
+    End(End),
+}
+
+impl Stream<'_> {
+    /// One request and its answer on one connection.
+    pub(super) async fn exchange(
+        &mut self,
+        view: &Arc<BackendView>,
+        server: &ServerView,
+        mut side: ServerSide,
+    ) -> Result<End, Failed> {
+        let outcome = self.converse(view, server, &mut side).await;
+        if let Ok((_, After::Switched)) = outcome {
+            self.switched = Some((side.socket, side.buffer));
+        } else {
+            side.buffer.consume(usize::MAX);
+            self.worker.shelf.shelve(&mut side.buffer);
+            if let Ok((_, After::Clean)) = outcome {
+                let mut pool = self.worker.pool.borrow_mut();
+                pool.keep(server, &side.to, side.socket, view.spec.pool, clock::now());
+            }
+        }
+        outcome.map(|(end, _)| end)
+    }
+
+    /// The conversation, and what the connection is good for afterwards.
+    async fn converse(
+        &mut self,
+        view: &Arc<BackendView>,
+        server: &ServerView,
+        side: &mut ServerSide,
+    ) -> Result<(End, After), Failed> {
+        self.connection.place.entry.doing.set(Doing::Headers);
+        let limits = view.spec.limits;
+        let framing = loop {
+            match self.hear(view, side, &limits).await {
+                Heard::Head => {}
+                Heard::Bad(reject) => return Err(self.bad_answer(server, side, &reject).into()),
+                Heard::Gone => return Err(self.server_gone(server, side)),
+                Heard::End(end) => return Err(end.into()),
+            }
+            let response = &self.e.scratch.response;
+            let upgrade_asked = self.framing.upgrade.is_some();
+            match h1::response_framing(response, self.e.scratch.request.method(), upgrade_asked) {
+                Ok(framing) if framing.interim => self.relay_interim().await?,
+                Ok(framing) => break framing,
+                Err(reject) => return Err(self.bad_answer(server, side, &reject).into()),
+            }
+        };
+        self.answer_began(server);
+        if self.e.scratch.response.status() == 503 && self.may_repeat(view, Failure::Status503) {
+            let end = End::new(Cause::ServerClosed, Phase::Headers);
+            return Err(Failed::Attempt { failure: Failure::Status503, end });
+        }
+        self.render_response(view, server, &framing);
+        if framing.switching {
+            self.write_out(Phase::Headers).await?;
+            return Ok((End::new(Cause::Done, Phase::Data), After::Switched));
+        }
+        self.pass_body(view, side, &framing, &limits).await
+    }
+
+    /// Sends the request and waits for the head of an answer.
+    async fn hear(&mut self, view: &BackendView, side: &mut ServerSide, limits: &HttpLimits) -> Heard {
+        let connection = &mut *self.connection;
+        let scratch = &mut *self.e.scratch;
+        let upload = &mut self.upload;
+        let shelf = &self.worker.shelf;
+        let spec = &self.e.snapshot.frontends[self.e.frontend].spec;
+        let waits = Waits { client: spec.timeouts.client, server: view.spec.timeouts.server };
+        let ahead_max = spec.limits.pipeline_max_bytes;
+        let bytes_in = &mut self.e.bytes_in;
+        let expects = self.framing.expect_continue;
+        let mut active = clock::now();
+        let mut parsed_once = side.buffer.is_empty();
+        poll_fn(|cx| {
+            if let Some(flag) = connection.place.entry.kill.get() {
+                let cause = if flag == b'D' { Cause::ServerDown } else { Cause::Killed };
+                return Poll::Ready(Heard::End(End::new(cause, Phase::Headers)));
+            }
+            let mut moved = false;
+            let uploading = match send(cx, side, &scratch.to_server, upload, connection, shelf, &mut moved, bytes_in) {
+                Ok(progress) => progress,
+                Err(end) => return Poll::Ready(Heard::End(end)),
+            };
+            if !parsed_once {
+                // Bytes behind an interim answer may hold the next head already.
+                parsed_once = true;
+                match take_head(side, &mut scratch.response, limits) {
+                    Ok(true) => return Poll::Ready(Heard::Head),
+                    Ok(false) => {}
+                    Err(reject) => return Poll::Ready(Heard::Bad(reject)),
+                }
+            }
+            loop {
+                shelf.equip(&mut side.buffer);
+                if side.buffer.room().is_empty() {
+                    let larger = (side.buffer.capacity() * 2).min(limits.head_max_bytes + 1024);
+                    side.buffer.grow(larger);
+                }
+                match side.socket.poll_read_slice(cx, side.buffer.room()) {
+                    Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Poll::Ready(Heard::Gone),
+                    Poll::Ready(Ok(n)) => {
+                        side.buffer.filled_by(n);
+                        side.answered = true;
+                        moved = true;
+                        match take_head(side, &mut scratch.response, limits) {
+                            Ok(true) => return Poll::Ready(Heard::Head),
+                            Ok(false) => {}
+                            Err(reject) => return Poll::Ready(Heard::Bad(reject)),
+                        }
+                    }
+                    Poll::Pending => {
+                        shelf.shelve(&mut side.buffer);
+                        break;
+                    }
+                }
+            }
+            if uploading == upload::Progress::Done
+                && let Some(Cause::ClientReset) = connection.poll_left(cx, shelf, ahead_max)
+            {
+                return Poll::Ready(Heard::End(End::new(Cause::ClientReset, Phase::Headers)));
+            }
+            if moved {
+                active = clock::now();
+            }
+            // While the client is to send, it is the client that is waited for, unless it waits for a 100 itself.
+            let on_client = uploading == upload::Progress::AwaitsClient && !(expects && upload.received == 0);
+            connection.deadline.set(active + waits.on(on_client));
+            match connection.deadline.poll_passed(cx) {
+                Poll::Ready(()) if on_client => Poll::Ready(Heard::End(End::new(Cause::ClientTimeout, Phase::Headers))),
+                Poll::Ready(()) => Poll::Ready(Heard::End(End::new(Cause::ServerTimeout, Phase::Headers))),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// The server went away before its answer's head was whole.
+    fn server_gone(&mut self, server: &ServerView, side: &ServerSide) -> Failed {
+        let end = End::new(Cause::ServerClosed, Phase::Headers);
+        if side.answered {
+            self.observe(server, Some("answer cut short"));
+            return Failed::End(end);
+        }
+        let failure = if side.reused { Failure::DeadReused } else { Failure::EmptyResponse };
+        if failure == Failure::EmptyResponse {
+            self.observe(server, Some("empty answer"));
+        }
+        Failed::Attempt { failure, end }
+    }
+
+    fn bad_answer(&mut self, server: &ServerView, side: &ServerSide, reject: &Reject) -> End {
+        self.note_bad_answer(reject, side.buffer.filled());
+        self.observe(server, Some("bad answer"));
+        End::new(Cause::BadAnswer, Phase::Headers)
+    }
+
+    /// Passes a 1xx on, if the client knows such answers.
+    async fn relay_interim(&mut self) -> Result<(), End> {
+        if self.e.scratch.request.version() == Version::Http10 {
+            return Ok(());
+        }
+        let scratch = &mut *self.e.scratch;
+        hop::strip_hop_by_hop(&mut scratch.response, false);
+        let out = &mut scratch.out;
+        out.clear();
+        status_line(out, &scratch.response);
+        scratch.response.write_fields(out);
+        out.extend_from_slice(b"\r\n");
+        let counters = &self.e.frontend().live.counters;
+        counters.inc(self.worker.shard, Counter::Hrsp1xx);
+        self.write_out(Phase::Headers).await
+    }
+
+    /// Notes that the head of the answer has come: timers, passive checks.
+    fn answer_began(&mut self, server: &ServerView) {
+        let now = clock::now();
+        let since = self.e.connected.unwrap_or(self.e.first_byte);
+        self.e.timers.response = Some(millis(now.saturating_duration_since(since)));
+        let status = self.e.scratch.response.status();
+        let layer7 = server.spec.observe.is_some_and(|o| o.layer7);
+        let is_error = layer7 && status >= 500 && status != 501 && status != 505;
+        if server.spec.observe.is_some() {
+            self.observe(server, is_error.then_some("bad status"));
+        }
+    }
+
+    /// Writes the answer's head for the client.
+    fn render_response(&mut self, view: &BackendView, server: &ServerView, framing: &ResponseFraming) {
+        let snapshot = self.e.snapshot.clone();
+        let spec = &snapshot.frontends[self.e.frontend].spec;
+        let scratch = &mut *self.e.scratch;
+        filter::capture_response(&mut scratch.response, &spec.capture, &mut scratch.response_captures);
+        if let Some(wanted) = &spec.capture.cookie {
+            scratch.response_cookie = cookie::find_set_prefixed(&scratch.response, wanted.prefix.as_bytes())
+                .map(|c| c[..c.len().min(wanted.max_bytes)].to_vec());
+        }
+        hop::strip_hop_by_hop(&mut scratch.response, framing.switching);
+        if let (Some(cookie_spec), b'I') = (&view.spec.cookie, self.e.persistence[1]) {
+            let value = server.spec.cookie.as_deref().unwrap_or(&server.spec.name);
+            scratch.text.clear();
+            cookie::render_set_cookie(cookie_spec, value, &mut scratch.text);
+            scratch.response.add(b"Set-Cookie", &scratch.text);
+            if cookie_spec.nocache {
+                scratch.response.add(b"Cache-Control", b"private");
+            }
+        }
+        if let (Some(header), true) = (&spec.request_id.header, spec.request_id.respond && !scratch.id.is_empty()) {
+            scratch.response.set(header.as_bytes(), &scratch.id);
+        }
+        self.apply_response_rules(&view.spec.response_rules);
+        if let Some(route) = self.e.route {
+            self.apply_response_rules(&spec.routes[route].response_rules);
+        }
+        self.apply_response_rules(&spec.response_rules);
+        let status = self.e.scratch.response.status();
+        self.e.status = Some(status);
+        let client_is_old = self.e.scratch.request.version() == Version::Http10;
+        if framing.body == Body::UntilClose || (framing.body == Body::Chunked && client_is_old) {
+            self.close = true;
+        }
+        if !self.upload.is_done() && self.upload_is_hopeless(framing) {
+            self.close = true;
+        }
+        let draining = self.worker.shared.is_draining();
+        self.close |= draining;
+        let scratch = &mut *self.e.scratch;
+        let out = &mut scratch.out;
+        out.clear();
+        status_line(out, &scratch.response);
+        scratch.response.write_fields(out);
+        if framing.body == Body::Chunked && !client_is_old {
+            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+        }
+        if framing.switching {
+            out.extend_from_slice(b"Connection: upgrade\r\n");
+        } else if self.close {
+            out.extend_from_slice(b"Connection: close\r\n");
+        } else if client_is_old {
+            out.extend_from_slice(b"Connection: keep-alive\r\n");
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// An answer that comes before the request's body was read, with an error or an end of the connection, means that
+    /// the server will not read the rest: the client's connection cannot go on.
+    fn upload_is_hopeless(&self, framing: &ResponseFraming) -> bool {
+        !framing.keep_alive || self.e.scratch.response.status() >= 300 || self.framing.expect_continue
+    }
+
+    /// Moves the answer's body, and what is left of the request's.
+    async fn pass_body(
+        &mut self,
+        view: &BackendView,
+        side: &mut ServerSide,
+        framing: &ResponseFraming,
+        limits: &HttpLimits,
+    ) -> Result<(End, After), Failed> {
+        let client_is_old = self.e.scratch.request.version() == Version::Http10;
+        let mut down = Download::new(framing.body, !client_is_old, limits);
+        let connection = &mut *self.connection;
+        connection.place.entry.doing.set(Doing::Data);
+        let scratch = &mut *self.e.scratch;
+        let up = &mut self.upload;
+        let shelf = &self.worker.shelf;
+        let spec = &self.e.snapshot.frontends[self.e.frontend].spec;
+        let waits = Waits { client: spec.timeouts.client, server: view.spec.timeouts.server };
+        let bytes_in = &mut self.e.bytes_in;
+        let bytes_out = &mut self.e.bytes_out;
+        let mut active: Option<Instant> = None;
+        let mut bad: Option<Reject> = None;
+        let closes = self.close;
+        let cause = poll_fn(|cx| {
+            if let Some(flag) = connection.place.entry.kill.get() {
+                return Poll::Ready(if flag == b'D' { Cause::ServerDown } else { Cause::Killed });
+            }
+            let mut moved = false;
+            if !up.is_done() && !side.refuses && !closes {
+                match send(cx, side, &scratch.to_server, up, connection, shelf, &mut moved, bytes_in) {
+                    Ok(_) => {}
+                    Err(end) => return Poll::Ready(end.cause),
+                }
+            }
+            let io = &mut connection.io;
+            let polled =
+                down.poll(cx, io, &mut side.socket, &mut side.buffer, &mut scratch.out, shelf, bytes_out, &mut moved);
+            let progress = match polled {
+                Ok(download::Progress::Done) => return Poll::Ready(Cause::Done),
+                Ok(progress) => progress,
+                Err(DownloadError::ClientGone) => return Poll::Ready(Cause::ClientReset),
+                Err(DownloadError::ServerClosed) => return Poll::Ready(Cause::ServerClosed),
+                Err(DownloadError::Bad(reject)) => {
+                    bad = Some(reject);
+                    return Poll::Ready(Cause::BadAnswer);
+                }
+            };
+            let entry = &connection.place.entry;
+            entry.bytes_out.set(*bytes_out);
+            if moved || active.is_none() {
+                active = Some(clock::now());
+            }
+            let on_client = progress == download::Progress::AwaitsClient;
+            if let Some(active) = active {
+                connection.deadline.set(active + waits.on(on_client));
+            }
+            match connection.deadline.poll_passed(cx) {
+                Poll::Ready(()) if on_client => Poll::Ready(Cause::ClientTimeout),
+                Poll::Ready(()) => Poll::Ready(Cause::ServerTimeout),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await;
+        if let Some(reject) = bad {
+            self.note_bad_answer(&reject, side.buffer.filled());
+        }
+        if cause != Cause::Done {
+            return Err(End::new(cause, Phase::Data).into());
+        }
+        if !self.upload.is_done() {
+            self.close = true;
+        }
+        let clean = framing.keep_alive && self.upload.is_done() && side.buffer.is_empty() && !side.refuses;
+        Ok((End::new(Cause::Done, Phase::Data), if clean { After::Clean } else { After::Used }))
+    }
+}
+
+/// Sends the head and moves the body. A server that takes no more may still answer: that is no error here.
+#[allow(clippy::too_many_arguments)]
+fn send(
+    cx: &mut Context<'_>,
+    side: &mut ServerSide,
+    head: &[u8],
+    up: &mut Upload,
+    connection: &mut Connection,
+    shelf: &BufferShelf,
+    moved: &mut bool,
+    bytes_in: &mut u64,
+) -> Result<upload::Progress, End> {
+    while side.sent < head.len() && !side.refuses {
+        match Pin::new(&mut side.socket).poll_write(cx, &head[side.sent..]) {
+            Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => side.refuses = true,
+            Poll::Ready(Ok(n)) => {
+                side.sent += n;
+                *moved = true;
+            }
+            Poll::Pending => return Ok(upload::Progress::AwaitsServer),
+        }
+    }
+    if side.refuses {
+        return Ok(upload::Progress::AwaitsServer);
+    }
+    if up.is_done() {
+        return Ok(upload::Progress::Done);
+    }
+    let before = up.received;
+    let result = up.poll(cx, connection, &mut side.socket, shelf, moved);
+    *bytes_in += up.received - before;
+    match result {
+        Ok(progress) => Ok(progress),
+        Err(UploadError::ServerGone) => {
+            side.refuses = true;
+            Ok(upload::Progress::AwaitsServer)
+        }
+        Err(UploadError::ClientClosed) => Err(End::new(Cause::ClientClosed, Phase::Headers)),
+        Err(UploadError::ClientReset) => Err(End::new(Cause::ClientReset, Phase::Headers)),
+        Err(UploadError::Bad(reject)) => Err(End::new(Cause::BadRequest(reject.status), Phase::Headers)),
+        Err(UploadError::TooLarge) => Err(End::new(Cause::BadRequest(413), Phase::Headers)),
+    }
+}
+
+/// Parses the head of an answer if it is whole.
+fn take_head(side: &mut ServerSide, head: &mut Head, limits: &HttpLimits) -> Result<bool, Reject> {
+    match h1::parse_response(side.buffer.filled(), head, limits)? {
+        Parsed::Complete { consumed } => {
+            side.buffer.consume(consumed);
+            Ok(true)
+        }
+        Parsed::Partial => Ok(false),
+    }
+}
+
+fn status_line(out: &mut Vec<u8>, head: &Head) {
+    let status = head.status();
+    out.extend_from_slice(b"HTTP/1.1 ");
+    let _ = write!(out, "{status}");
+    out.push(b' ');
+    match head.reason() {
+        b"" => out.extend_from_slice(reason_phrase(status).as_bytes()),
+        reason => out.extend_from_slice(reason),
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// How long each side may be still.
+struct Waits {
+    client: Duration,
+    server: Duration,
+}
+
+impl Waits {
+    fn on(&self, client: bool) -> Duration {
+        if client { self.client } else { self.server }
+    }
+}

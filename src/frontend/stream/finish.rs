@@ -1,0 +1,302 @@
+//! The end of a request: its counters, its log line, and what the connection does next.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::{End, Epilogue, Next, Stream, Tunnel};
+use crate::core::http::Version;
+use crate::core::log::record::{ConnectionCounts, Record, RequestLine};
+use crate::core::stats::Counters;
+use crate::core::stats::counters::{Counter, Shard};
+use crate::core::termination::{Cause, Phase, judge, reason};
+use crate::frontend::answer::{self, Manner};
+use crate::frontend::connection::{Connection, millis};
+use crate::frontend::registry::Doing;
+use crate::frontend::tunnel;
+use crate::frontend::worker::Worker;
+use crate::runtime::clock;
+
+impl Stream<'_> {
+    /// Counts and logs the request, and says what comes next.
+    pub(super) fn finish(mut self, end: End) -> Next {
+        if let Some((server, early)) = self.switched.take() {
+            self.connection.place.entry.doing.set(Doing::Tunnel);
+            return Next::Tunnel(Box::new(Tunnel { server, early, epilogue: self.e }));
+        }
+        let draining = self.worker.shared.is_draining();
+        // Bytes behind an upgrade that was not granted belong to the protocol that was asked for, not to HTTP.
+        let stray = self.framing.upgrade.is_some() && !self.connection.buffer.is_empty();
+        let close = self.close || stray || draining || end_closes(end);
+        let next = match (close, end.cause) {
+            (false, _) => Next::KeepAlive,
+            (true, Cause::ClientClosed | Cause::ClientReset) => Next::Close,
+            // Nothing is on its way from the client: a plain close cannot turn into a reset.
+            (true, _) if self.upload.is_done() && self.connection.buffer.is_empty() && !stray => Next::Close,
+            (true, _) => Next::Linger,
+        };
+        let entry = &self.connection.place.entry;
+        entry.server.set(None);
+        entry.backend.set(None);
+        entry.request_since.set(None);
+        self.e.close_books(self.worker, self.connection, end);
+        next
+    }
+}
+
+/// Ends after which a connection cannot carry another request, whatever was agreed.
+fn end_closes(end: End) -> bool {
+    !matches!(
+        (end.cause, end.phase),
+        (Cause::Done | Cause::Local(_) | Cause::Denied(_), _)
+            | (
+                Cause::NoServer
+                    | Cause::QueueFull
+                    | Cause::QueueTimeout
+                    | Cause::ServerRefused
+                    | Cause::ConnectTimeout
+                    | Cause::ServerClosed
+                    | Cause::ServerTimeout
+                    | Cause::BadAnswer,
+                Phase::Request | Phase::Queue | Phase::Connect | Phase::Headers
+            )
+    )
+}
+
+impl Epilogue {
+    /// The last of a request: counters, log line, and everything it held given back.
+    fn close_books(mut self, worker: &Rc<Worker>, connection: &Connection, end: End) {
+        let now = clock::now();
+        self.timers.active = millis(now.saturating_duration_since(self.first_byte));
+        self.count(worker.shard, end);
+        self.write_log(worker, connection, end);
+        self.lease = None;
+        self.sessions = None;
+        self.permits.clear();
+        worker.shelve_scratch(self.scratch);
+    }
+
+    fn count(&self, shard: Shard, end: End) {
+        let frontend = &self.frontend().live.counters;
+        let server = self.backend().zip(self.server).and_then(|(b, i)| b.servers.get(i));
+        frontend.inc(shard, Counter::ReqTot);
+        self.count_bytes(shard, frontend);
+        count_status(shard, frontend, self.status);
+        match end.cause {
+            Cause::Denied(_) | Cause::Tarpitted => frontend.inc(shard, Counter::Dreq),
+            Cause::BadRequest(_) => frontend.inc(shard, Counter::Ereq),
+            Cause::ClientClosed | Cause::ClientReset | Cause::ClientTimeout if end.phase == Phase::Request => {
+                frontend.inc(shard, Counter::Ereq);
+            }
+            Cause::Local(_) => frontend.inc(shard, Counter::Intercepted),
+            Cause::Internal => frontend.inc(shard, Counter::Eint),
+            _ => {}
+        }
+        if self.no_route {
+            frontend.inc(shard, Counter::NoRoute);
+        }
+        let Some(backend) = self.backend() else { return };
+        let of_backend = &backend.live.counters;
+        let of_server = server.map(|s| &s.live.counters);
+        of_backend.inc(shard, Counter::Stot);
+        of_backend.inc(shard, Counter::ReqTot);
+        self.count_bytes(shard, of_backend);
+        count_status(shard, of_backend, self.status);
+        let answered = self.timers.response.is_some();
+        if let Some(server) = of_server {
+            self.count_bytes(shard, server);
+            if answered {
+                server.inc(shard, Counter::ReqTot);
+                count_status(shard, server, self.status);
+            }
+        }
+        let both = |counter| {
+            of_backend.inc(shard, counter);
+            if let Some(server) = of_server {
+                server.inc(shard, counter);
+            }
+        };
+        match (end.cause, end.phase) {
+            (Cause::NoServer | Cause::QueueFull, _) => of_backend.inc(shard, Counter::Econ),
+            (Cause::ClientClosed | Cause::ClientReset | Cause::ClientTimeout, _) => both(Counter::CliAbrt),
+            (Cause::ServerClosed, Phase::Data) => {
+                both(Counter::Eresp);
+                both(Counter::SrvAbrt);
+            }
+            (Cause::ServerTimeout, Phase::Data) => both(Counter::SrvAbrt),
+            (Cause::ServerClosed | Cause::ServerTimeout | Cause::BadAnswer | Cause::ServerDown, _) => {
+                both(Counter::Eresp);
+            }
+            (Cause::Internal, _) => both(Counter::Eint),
+            _ => {}
+        }
+        if answered {
+            self.count_times(shard, of_backend);
+            if let Some(server) = of_server {
+                self.count_times(shard, server);
+            }
+        }
+    }
+
+    fn count_bytes(&self, shard: Shard, counters: &Counters) {
+        counters.add(shard, Counter::Bin, self.bytes_in);
+        counters.add(shard, Counter::Bout, self.bytes_out);
+    }
+
+    fn count_times(&self, shard: Shard, counters: &Counters) {
+        let t = &self.timers;
+        let ms = |v: Option<u32>| u64::from(v.unwrap_or(0));
+        counters.add(shard, Counter::QueueMs, ms(t.queue));
+        counters.add(shard, Counter::ConnectMs, ms(t.connect));
+        counters.add(shard, Counter::ResponseMs, ms(t.response));
+        counters.add(shard, Counter::TotalMs, u64::from(t.active));
+        counters.inc(shard, Counter::TimedRequests);
+        counters.slide(shard, Counter::QueueSlide, ms(t.queue));
+        counters.slide(shard, Counter::ConnectSlide, ms(t.connect));
+        counters.slide(shard, Counter::ResponseSlide, ms(t.response));
+        counters.slide(shard, Counter::TotalSlide, u64::from(t.active));
+    }
+
+    fn write_log(&mut self, worker: &Worker, connection: &Connection, end: End) {
+        let termination = judge(end.cause, end.phase);
+        let flags = [termination.flags[0], termination.flags[1], self.persistence[0], self.persistence[1]];
+        let snapshot = self.snapshot.clone();
+        let frontend = &snapshot.frontends[self.frontend];
+        let backend = self.backend.and_then(|i| snapshot.backends.get(i));
+        let named = match end.cause {
+            // The queue gave no server: the line says so even if an earlier attempt had one.
+            Cause::NoServer | Cause::QueueFull | Cause::QueueTimeout => None,
+            _ if end.phase == Phase::Queue => None,
+            _ => self.server,
+        };
+        let server = backend.zip(named).and_then(|(b, i)| b.servers.get(i));
+        let spec = &frontend.spec;
+        let scratch = &mut *self.scratch;
+        if self.understood
+            && backend.is_some() | matches!(end.cause, Cause::Local(_) | Cause::Denied(_) | Cause::Tarpitted)
+        {
+            // Both kinds declared: both blocks are shown, the response's with empty values when no answer came.
+            scratch.response_captures.resize(spec.capture.response.len(), Default::default());
+        }
+        let has = |n: usize, wanted: usize| self.understood && wanted > 0 && n == wanted;
+        let request_captures =
+            has(scratch.request_captures.len(), spec.capture.request.len()).then_some(&scratch.request_captures[..]);
+        let response_captures =
+            has(scratch.response_captures.len(), spec.capture.response.len()).then_some(&scratch.response_captures[..]);
+        let version = match scratch.request.version() {
+            Version::Http10 => "HTTP/1.0",
+            Version::Http11 => "HTTP/1.1",
+        };
+        let record = Record {
+            client: self.client,
+            accepted_us: self.accepted_us,
+            frontend: &spec.name,
+            tls: connection.io.is_tls(),
+            backend: backend.map(|b| &b.spec.name[..]),
+            server: server.map(|s| &s.spec.name[..]),
+            timers: self.timers,
+            status: self.status,
+            bytes_out: self.bytes_out,
+            bytes_in: self.bytes_in,
+            request_cookie: scratch.request_cookie.as_deref(),
+            response_cookie: scratch.response_cookie.as_deref(),
+            termination: flags,
+            connections: ConnectionCounts {
+                process: worker.shared.process.connections.now(),
+                frontend: frontend.live.connections.now(),
+                backend: backend.map_or(0, |b| b.live.sessions.now()),
+                server: server.map_or(0, |s| s.live.inflight.now()),
+            },
+            retries: self.retries,
+            redispatched: self.redispatched,
+            server_queue: self.server_queue,
+            backend_queue: self.backend_queue,
+            request_captures,
+            response_captures,
+            capture_names: &spec.capture,
+            request: self.understood.then(|| RequestLine {
+                method: scratch.request.method(),
+                target: scratch.request.target(),
+                version,
+            }),
+            request_id: (!scratch.id.is_empty()).then_some(&scratch.id[..]),
+            reason: reason(end.cause),
+            limited_by: self.limited_by.as_ref().map(|l| &l.name[..]),
+            peer: if self.client == connection.peer { None } else { connection.peer },
+        };
+        worker.log.borrow_mut().push(&record);
+    }
+}
+
+fn count_status(shard: Shard, counters: &Counters, status: Option<u16>) {
+    let counter = match status {
+        None => return,
+        Some(100..=199) => Counter::Hrsp1xx,
+        Some(200..=299) => Counter::Hrsp2xx,
+        Some(300..=399) => Counter::Hrsp3xx,
+        Some(400..=499) => Counter::Hrsp4xx,
+        Some(500..=599) => Counter::Hrsp5xx,
+        Some(_) => Counter::HrspOther,
+    };
+    counters.inc(shard, counter);
+}
+
+/// Runs what an upgrade led to, and closes its books.
+pub async fn run_tunnel(worker: &Rc<Worker>, connection: &mut Connection, tunnel: Box<Tunnel>) {
+    let Tunnel { mut server, early, epilogue: mut e } = *tunnel;
+    e.scratch.shrink_for_tunnel();
+    let idle = e.backend().map_or(std::time::Duration::from_secs(3600), |b| b.spec.timeouts.tunnel);
+    let live = e.lease.as_ref().map(|l| l.server().live.clone());
+    if let Some(live) = &live {
+        live.upgraded.rise();
+        live.counters.inc(worker.shard, Counter::Upgrades);
+    }
+    let early_client = std::mem::take(&mut connection.buffer);
+    let entry = connection.place.entry.clone();
+    let (io, deadline) = (&mut connection.io, &mut connection.deadline);
+    let ended = tunnel::run(io, &mut server, early_client, early, &worker.shelf, deadline, idle, &entry).await;
+    if let Some(live) = live {
+        live.upgraded.fall();
+    }
+    e.bytes_in += ended.bytes_in;
+    e.bytes_out += ended.bytes_out;
+    e.close_books(worker, connection, End::new(ended.cause, Phase::Data));
+}
+
+/// A connection that closed before it sent a byte: counted as HAProxy counts it, and logged unless that is off.
+pub fn ended_without_request(worker: &Rc<Worker>, connection: &mut Connection, late: bool) {
+    let mut stream = Stream::begin(worker, connection);
+    let log = stream.e.frontend().spec.log_null;
+    let cause = if late { Cause::ClientTimeout } else { Cause::ClientClosed };
+    let end = End::new(cause, Phase::Request);
+    stream.e.first_byte = stream.connection.accepted;
+    stream.e.accepted_us -= micros_since(stream.connection.accepted).min(stream.e.accepted_us);
+    stream.e.status = judge(cause, Phase::Request).status;
+    stream.e.timers.handshake = None;
+    stream.e.timers.idle = None;
+    if log {
+        stream.finish(end);
+    } else {
+        let shard = stream.worker.shard;
+        stream.e.count(shard, end);
+    }
+}
+
+/// A connection that sent nothing in time: 408, unless empty connections are to be passed over in silence.
+pub async fn answer_late(worker: &Rc<Worker>, connection: &mut Connection) {
+    let log = worker.snapshot().frontends.get(connection.bind.frontend).is_some_and(|f| f.spec.log_null);
+    if log {
+        let mut stream = Stream::begin(worker, connection);
+        let mut out = std::mem::take(&mut stream.e.scratch.out);
+        out.clear();
+        answer::error(&mut out, 408, &[], Manner { head_only: false, close: true, keep_alive_10: false });
+        stream.e.scratch.out = out;
+        let _ = stream.write_out(Phase::Request).await;
+        let Stream { e, .. } = stream;
+        worker.shelve_scratch(e.scratch);
+    }
+    ended_without_request(worker, connection, true);
+}
+
+fn micros_since(start: Instant) -> u64 {
+    clock::now().saturating_duration_since(start).as_micros().min(u128::from(u64::MAX)) as u64
+}

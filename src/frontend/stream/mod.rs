@@ -1,0 +1,277 @@
+//! One request, in phases. [`handle`] is the order of the work; each phase has its file.
+//!
+//! `head` reads it, `rules` understands, limits and routes it, `local` answers what is answered here, `attempt` finds a
+//! server, `exchange` (with `upload` and `download`) talks to it, `finish` counts and logs.
+
+mod attempt;
+mod download;
+mod exchange;
+mod finish;
+mod head;
+mod local;
+mod rules;
+mod upload;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::connection::Connection;
+use super::registry::Doing;
+use super::worker::Worker;
+use crate::backend::Lease;
+use crate::core::fleet::snapshot::{BackendView, FrontendView, Snapshot};
+use crate::core::http::Head;
+use crate::core::http::h1::{Body, RequestFraming};
+use crate::core::limit::ConcurrencyPermit;
+use crate::core::log::record::{CapturedValue, Timers};
+use crate::core::termination::{Cause, Phase};
+use crate::runtime::buffer::Buffer;
+use crate::runtime::clock;
+use crate::runtime::socket::Socket;
+
+pub use finish::{answer_late, ended_without_request, run_tunnel};
+
+/// What a connection does after a request.
+#[derive(Debug)]
+pub enum Next {
+    /// The next request.
+    KeepAlive,
+    /// Close; the client has everything and sends nothing more that matters.
+    Close,
+    /// Close, but read on for a while first: the client may still be sending.
+    Linger,
+    /// It was upgraded.
+    Tunnel(Box<Tunnel>),
+}
+
+/// An upgraded connection's server side, and what its log line needs in the end.
+#[derive(Debug)]
+pub struct Tunnel {
+    server: Socket,
+    early: Buffer,
+    epilogue: Epilogue,
+}
+
+/// Memory of one request, reused from request to request.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    request: Head,
+    response: Head,
+    request_captures: Vec<CapturedValue>,
+    response_captures: Vec<CapturedValue>,
+    /// The request's host as routed by.
+    host: String,
+    /// The request id; empty when there is none.
+    id: Vec<u8>,
+    /// The captured request cookie.
+    request_cookie: Option<Vec<u8>>,
+    /// The captured response cookie.
+    response_cookie: Option<Vec<u8>>,
+    /// Bytes to the client that are not in the server's buffer.
+    out: Vec<u8>,
+    /// The head as sent to the server.
+    to_server: Vec<u8>,
+    /// Keys of rate limits, locations of redirects.
+    text: Vec<u8>,
+}
+
+impl Scratch {
+    /// Forgets everything but the memory.
+    pub fn clear(&mut self) {
+        self.request.clear();
+        self.response.clear();
+        self.request_captures.clear();
+        self.response_captures.clear();
+        self.host.clear();
+        self.id.clear();
+        self.request_cookie = None;
+        self.response_cookie = None;
+        self.out.clear();
+        self.to_server.clear();
+        self.text.clear();
+    }
+
+    /// Gives back what an upgraded connection's log line does not need.
+    fn shrink_for_tunnel(&mut self) {
+        self.response = Head::new();
+        self.request.forget_fields();
+        self.out = Vec::new();
+        self.to_server = Vec::new();
+        self.text = Vec::new();
+    }
+
+    /// Whether it is small enough to be kept.
+    pub fn is_modest(&self) -> bool {
+        self.request.capacity() + self.response.capacity() + self.out.capacity() + self.to_server.capacity()
+            < 256 * 1024
+    }
+}
+
+/// Why a stream ends, and where.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    cause: Cause,
+    phase: Phase,
+}
+
+impl End {
+    fn new(cause: Cause, phase: Phase) -> End {
+        End { cause, phase }
+    }
+}
+
+/// Everything the log line needs, kept through the request.
+#[derive(Debug)]
+struct Epilogue {
+    scratch: Box<Scratch>,
+    snapshot: Rc<Arc<Snapshot>>,
+    frontend: usize,
+    backend: Option<usize>,
+    server: Option<usize>,
+    lease: Option<Lease>,
+    sessions: Option<BackendPlace>,
+    permits: Vec<ConcurrencyPermit>,
+    first_byte: Instant,
+    accepted_us: u64,
+    timers: Timers,
+    /// When the connection to the server stood (or was reused).
+    connected: Option<Instant>,
+    /// Status sent to the client.
+    status: Option<u16>,
+    bytes_in: u64,
+    bytes_out: u64,
+    retries: u32,
+    redispatched: bool,
+    server_queue: u32,
+    backend_queue: u32,
+    /// Third and fourth letters of the termination state.
+    persistence: [u8; 2],
+    /// The request's head was understood: it has a request line and captures.
+    understood: bool,
+    limited_by: Option<Arc<crate::core::limit::RateLimitSpec>>,
+    client: Option<std::net::SocketAddr>,
+    route: Option<usize>,
+    no_route: bool,
+}
+
+impl Epilogue {
+    fn frontend(&self) -> &Arc<FrontendView> {
+        &self.snapshot.frontends[self.frontend]
+    }
+
+    fn backend(&self) -> Option<&Arc<BackendView>> {
+        self.snapshot.backends.get(self.backend?)
+    }
+}
+
+/// A request's part in its backend's gauge; leaves it when dropped.
+#[derive(Debug)]
+struct BackendPlace {
+    snapshot: Rc<Arc<Snapshot>>,
+    backend: usize,
+}
+
+impl BackendPlace {
+    fn new(snapshot: &Rc<Arc<Snapshot>>, backend: usize) -> BackendPlace {
+        snapshot.backends[backend].live.sessions.rise();
+        BackendPlace { snapshot: snapshot.clone(), backend }
+    }
+}
+
+impl Drop for BackendPlace {
+    fn drop(&mut self) {
+        self.snapshot.backends[self.backend].live.sessions.fall();
+    }
+}
+
+/// One request on its way.
+struct Stream<'c> {
+    worker: &'c Rc<Worker>,
+    connection: &'c mut Connection,
+    e: Epilogue,
+    framing: RequestFraming,
+    upload: upload::Upload,
+    /// The client asked to end the connection, or it must end for another reason.
+    close: bool,
+    /// The next attempt only replaces a kept connection that turned out dead.
+    replacing: bool,
+    /// A socket to tunnel to, once the server switched protocols.
+    switched: Option<(Socket, Buffer)>,
+}
+
+/// Serves one request whose first byte is in the connection's buffer.
+pub async fn handle(worker: &Rc<Worker>, connection: &mut Connection) -> Next {
+    let mut stream = Stream::begin(worker, connection);
+    let end = match stream.phases().await {
+        Ok(end) => end,
+        Err(end) => stream.refuse(end).await,
+    };
+    stream.finish(end)
+}
+
+impl<'c> Stream<'c> {
+    fn begin(worker: &'c Rc<Worker>, connection: &'c mut Connection) -> Stream<'c> {
+        let first_byte = clock::now();
+        let entry = &connection.place.entry;
+        entry.doing.set(Doing::Request);
+        entry.request_since.set(Some(first_byte));
+        entry.requests.set(entry.requests.get().wrapping_add(1));
+        entry.retries.set(0);
+        let first = connection.requests == 0;
+        let timers = Timers {
+            handshake: Some(if first { connection.handshake_ms } else { 0 }),
+            idle: Some(super::connection::millis(first_byte.saturating_duration_since(connection.idle_since))),
+            ..Timers::default()
+        };
+        let frontend = connection.bind.frontend;
+        let client = connection.peer;
+        Stream {
+            worker,
+            e: Epilogue {
+                scratch: worker.scratch(),
+                snapshot: worker.snapshot(),
+                frontend,
+                backend: None,
+                server: None,
+                lease: None,
+                sessions: None,
+                permits: Vec::new(),
+                first_byte,
+                accepted_us: clock::wall_us(),
+                timers,
+                connected: None,
+                status: None,
+                bytes_in: 0,
+                bytes_out: 0,
+                retries: 0,
+                redispatched: false,
+                server_queue: 0,
+                backend_queue: 0,
+                persistence: *b"--",
+                understood: false,
+                limited_by: None,
+                client,
+                route: None,
+                no_route: false,
+            },
+            framing: RequestFraming { body: Body::Empty, keep_alive: false, expect_continue: false, upgrade: None },
+            upload: upload::Upload::none(),
+            close: false,
+            replacing: false,
+            switched: None,
+            connection,
+        }
+    }
+
+    /// The order of the work.
+    async fn phases(&mut self) -> Result<End, End> {
+        self.read_head().await?;
+        self.understand()?;
+        self.limit().await?;
+        match self.route() {
+            rules::Decision::Backend(backend) => self.proxy(backend).await,
+            rules::Decision::Local(local) => self.answer_here(local).await,
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! A worker thread: what it holds, and its life: accept, serve, obey orders, leave.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::connection::{self, Arrival};
+use super::registry::{Doing, Registry};
+use super::stream::Scratch;
+use crate::backend::pool::Pool;
+use crate::core::admin::StreamRow;
+use crate::core::admin::sessions::StreamState;
+use crate::core::fleet::live::FrontendLive;
+use crate::core::fleet::snapshot::{ConnectTo, Snapshot};
+use crate::core::stats::counters::{Counter, Shard};
+use crate::listener::accept::Acceptor;
+use crate::listener::bind::OpenListener;
+use crate::listener::per_source::PerSource;
+use crate::log::WorkerLog;
+use crate::runtime::buffer::BufferShelf;
+use crate::runtime::clock;
+use crate::runtime::shared::Shared;
+use crate::runtime::socket::Socket;
+use crate::runtime::worker::{Handover, WorkerHandle, WorkerOrder};
+
+/// How often log lines that wait for company are sent on.
+const LOG_FLUSH: Duration = Duration::from_millis(10);
+/// How often idle server connections are looked at.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Scratch spaces kept for reuse.
+const SCRATCH_MAX: usize = 64;
+/// A new connection goes to another worker if this one has so many more.
+const LOAD_SLACK: u32 = 4;
+
+/// What a worker needs to know of a bind.
+#[derive(Debug, Clone)]
+pub struct BindContext {
+    /// Position of the frontend.
+    pub frontend: usize,
+    /// The address clients connect to; `None` for unix sockets.
+    pub address: Option<SocketAddr>,
+    /// TLS, if the bind terminates it.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// The bind as the log names it.
+    pub name: String,
+    /// Connections per source, of the bind's frontend.
+    pub per_source: Arc<PerSource>,
+}
+
+/// What a worker is made of.
+pub struct WorkerParts {
+    /// Its position.
+    pub index: usize,
+    /// What all threads share.
+    pub shared: Arc<Shared>,
+    /// Its log.
+    pub log: WorkerLog,
+    /// All binds, and this worker's listener for each.
+    pub binds: Vec<(BindContext, OpenListener)>,
+    /// All workers, itself included.
+    pub peers: Vec<WorkerHandle>,
+    /// Its orders.
+    pub orders: mpsc::UnboundedReceiver<WorkerOrder>,
+    /// Seed of its random generator.
+    pub seed: u64,
+}
+
+/// A worker. Everything in it belongs to one thread.
+pub struct Worker {
+    /// Its position.
+    pub index: usize,
+    /// Its counters' shard.
+    pub shard: Shard,
+    /// What all threads share.
+    pub shared: Arc<Shared>,
+    /// Buffers.
+    pub shelf: BufferShelf,
+    /// Idle server connections.
+    pub pool: RefCell<Pool>,
+    /// Log lines.
+    pub log: RefCell<WorkerLog>,
+    /// Chance.
+    pub rng: RefCell<fastrand::Rng>,
+    /// Connections.
+    pub registry: Rc<Registry>,
+    /// Binds.
+    pub binds: Vec<Rc<BindContext>>,
+    /// Turns of source addresses.
+    pub source_turn: Cell<usize>,
+    snapshot: RefCell<Rc<Arc<Snapshot>>>,
+    scratch: RefCell<Vec<Box<Scratch>>>,
+    peers: Vec<WorkerHandle>,
+}
+
+impl Worker {
+    /// The newest snapshot. Pinning it costs no atomic write.
+    #[inline]
+    pub fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+        let newest = self.shared.snapshot.load();
+        let mut pinned = self.snapshot.borrow_mut();
+        if !Arc::ptr_eq(&newest, &pinned) {
+            *pinned = Rc::new(Arc::clone(&newest));
+        }
+        pinned.clone()
+    }
+
+    /// A scratch space for one request.
+    pub fn scratch(&self) -> Box<Scratch> {
+        self.scratch.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes a scratch space back.
+    pub fn shelve_scratch(&self, mut scratch: Box<Scratch>) {
+        let mut shelf = self.scratch.borrow_mut();
+        if shelf.len() < SCRATCH_MAX && scratch.is_modest() {
+            scratch.clear();
+            shelf.push(scratch);
+        }
+    }
+
+    /// The least loaded other worker, if a new connection should go there.
+    fn better_worker(&self) -> Option<&WorkerHandle> {
+        let load = |i: usize| self.shared.worker_load.get(i).map_or(u32::MAX, |l| l.load(Ordering::Relaxed));
+        let mine = load(self.index);
+        let least = (0..self.peers.len()).min_by_key(|i| load(*i))?;
+        let theirs = load(least);
+        (mine > theirs.saturating_add(LOAD_SLACK + theirs / 4)).then(|| &self.peers[least])
+    }
+}
+
+/// Runs a worker to its end.
+pub async fn run(parts: WorkerParts) {
+    let WorkerParts { index, shared, log, binds, peers, mut orders, seed } = parts;
+    let mut contexts = Vec::with_capacity(binds.len());
+    let mut acceptors = Vec::with_capacity(binds.len());
+    for (context, listener) in binds {
+        contexts.push(Rc::new(context));
+        match Acceptor::register(listener) {
+            Ok(acceptor) => acceptors.push(acceptor),
+            Err(error) => {
+                tracing::error!(%error, worker = index, "cannot watch a listening socket");
+                return;
+            }
+        }
+    }
+    let pinned = Rc::new(shared.snapshot.load_full());
+    let worker = Rc::new(Worker {
+        index,
+        shard: Shard(index),
+        shared,
+        shelf: BufferShelf::default(),
+        pool: RefCell::new(Pool::default()),
+        log: RefCell::new(log),
+        rng: RefCell::new(fastrand::Rng::with_seed(seed)),
+        registry: Rc::new(Registry::default()),
+        binds: contexts,
+        source_turn: Cell::new(index),
+        snapshot: RefCell::new(pinned),
+        scratch: RefCell::new(Vec::new()),
+        peers,
+    });
+    let mut accepting: Vec<_> = acceptors
+        .into_iter()
+        .enumerate()
+        .map(|(bind, acceptor)| tokio::task::spawn_local(accept_loop(worker.clone(), bind, acceptor)))
+        .collect();
+    let housekeeping = tokio::task::spawn_local(keep_house(worker.clone()));
+    let mut draining = false;
+    loop {
+        let order = if draining && worker.registry.is_empty() { None } else { orders.recv().await };
+        match order {
+            None | Some(WorkerOrder::Stop) => break,
+            Some(WorkerOrder::Drain) => {
+                draining = true;
+                for task in accepting.drain(..) {
+                    task.abort();
+                }
+                worker.registry.for_each(|e| e.wake());
+                let watched = worker.clone();
+                let me = worker.peers[index].clone();
+                tokio::task::spawn_local(async move {
+                    // The last connection to leave ends the worker.
+                    while !watched.registry.is_empty() {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                    let _ = me.orders.send(WorkerOrder::Stop);
+                });
+            }
+            Some(order) => obey(&worker, order),
+        }
+    }
+    housekeeping.abort();
+    worker.log.borrow_mut().flush();
+}
+
+fn obey(worker: &Rc<Worker>, order: WorkerOrder) {
+    match order {
+        WorkerOrder::ListStreams(reply) => {
+            let _ = reply.send(list(worker));
+        }
+        WorkerOrder::KillStream { id, flag } => worker.registry.for_each(|e| {
+            if e.id == id {
+                e.end(flag as u8);
+            }
+        }),
+        WorkerOrder::KillServerStreams { server, flag } => worker.registry.for_each(|e| {
+            if e.server.get() == Some(server) {
+                e.end(flag as u8);
+            }
+        }),
+        WorkerOrder::CloseIdle(server) => worker.pool.borrow_mut().close(server),
+        WorkerOrder::Adopt(handover) => adopt(worker, handover),
+        WorkerOrder::Drain | WorkerOrder::Stop => {}
+    }
+}
+
+fn list(worker: &Worker) -> Vec<StreamRow> {
+    let snapshot = worker.snapshot();
+    let now = clock::now();
+    let mut rows = Vec::with_capacity(worker.registry.len());
+    worker.registry.for_each(|e| {
+        let backend = e.backend.get().and_then(|i| snapshot.backends.get(i));
+        let server = e.server.get().and_then(|id| backend?.servers.get(id.index as usize));
+        rows.push(StreamRow {
+            id: e.id,
+            began_at: e.began_at,
+            age: now.saturating_duration_since(e.since),
+            source: e.peer,
+            destination: e.destination,
+            tls: e.tls,
+            frontend: snapshot
+                .frontends
+                .get(e.frontend)
+                .map_or_else(|| (Box::default(), 0), |f| (f.spec.name.clone(), f.spec.iid)),
+            backend: backend.map(|b| (b.spec.name.clone(), b.spec.iid)),
+            server: server.map(|s| (s.spec.name.clone(), s.id.index + 1)),
+            server_address: server.and_then(|s| match s.address {
+                Some(ConnectTo::Ip(address)) => Some(address),
+                _ => None,
+            }),
+            requests: e.requests.get(),
+            retries: e.retries.get(),
+            state: match e.doing.get() {
+                Doing::Handshake | Doing::Idle | Doing::Request => StreamState::Request,
+                Doing::Tarpit => StreamState::Tarpit,
+                Doing::Queue => StreamState::Queue,
+                Doing::Connect => StreamState::Connect,
+                Doing::Headers => StreamState::Response,
+                Doing::Data => StreamState::Transfer,
+                Doing::Tunnel => StreamState::Tunnel,
+            },
+            client_expires_in: None,
+            server_expires_in: None,
+            bytes_in: e.bytes_in.get(),
+            bytes_out: e.bytes_out.get(),
+            request: Box::default(),
+        });
+    });
+    rows
+}
+
+async fn keep_house(worker: Rc<Worker>) {
+    let mut ticks = 0u32;
+    let sweep_every = (SWEEP.as_millis() / LOG_FLUSH.as_millis()) as u32;
+    loop {
+        tokio::time::sleep(LOG_FLUSH).await;
+        worker.log.borrow_mut().flush();
+        ticks = ticks.wrapping_add(1);
+        if ticks.is_multiple_of(sweep_every) {
+            worker.pool.borrow_mut().sweep(clock::now());
+        }
+    }
+}
+
+async fn accept_loop(worker: Rc<Worker>, bind: usize, acceptor: Acceptor) {
+    let frontend = worker.binds[bind].frontend;
+    let Some(of_frontend) = worker.shared.frontend_permits.get(frontend).cloned() else { return };
+    loop {
+        let (socket, peer) = acceptor.next().await;
+        // Over the limit a connection waits here, and those behind it in the kernel's queue; none is refused.
+        if of_frontend.available_permits() == 0 || worker.shared.connection_permits.available_permits() == 0 {
+            worker.shared.process.maxconn_reached.fetch_add(1, Ordering::Relaxed);
+        }
+        let Ok(frontend_permit) = of_frontend.clone().acquire_owned().await else { return };
+        let Ok(permit) = worker.shared.connection_permits.clone().acquire_owned().await else { return };
+        let arrival = Arrival { bind, socket, peer, permits: (permit, frontend_permit) };
+        if let Some(arrival) = hand_over(&worker, arrival) {
+            welcome(&worker, arrival);
+        }
+    }
+}
+
+/// Gives a fresh connection to a less loaded worker, if there is one; gives it back otherwise.
+fn hand_over(worker: &Worker, arrival: Arrival) -> Option<Arrival> {
+    let Some(other) = worker.better_worker() else { return Some(arrival) };
+    let Arrival { bind, socket: Socket::Tcp(socket), peer, permits } = arrival else { return Some(arrival) };
+    if let Ok(socket) = socket.into_std() {
+        let _ = other.orders.send(WorkerOrder::Adopt(Handover { socket, bind, peer, permits }));
+    }
+    None
+}
+
+fn adopt(worker: &Rc<Worker>, handover: Handover) {
+    let Handover { socket, bind, peer, permits } = handover;
+    if let (true, Ok(socket)) = (bind < worker.binds.len(), tokio::net::TcpStream::from_std(socket)) {
+        welcome(worker, Arrival { bind, socket: Socket::Tcp(socket), peer, permits });
+    }
+}
+
+fn welcome(worker: &Rc<Worker>, arrival: Arrival) {
+    let context = worker.binds[arrival.bind].clone();
+    let snapshot = worker.snapshot();
+    let Some(frontend) = snapshot.frontends.get(context.frontend) else { return };
+    let place = match (frontend.spec.maxconn_per_source, arrival.peer) {
+        (Some(limit), Some(peer)) => match context.per_source.enter(peer.ip(), limit) {
+            Some(place) => Some(place),
+            None => {
+                frontend.live.counters.inc(worker.shard, Counter::Dcon);
+                return;
+            }
+        },
+        _ => None,
+    };
+    let counted = Counted::new(worker, frontend.live.clone());
+    tokio::task::spawn_local(connection::serve(worker.clone(), context, arrival, counted, place));
+}
+
+/// A connection's part in the gauges; leaves them when dropped.
+#[derive(Debug)]
+pub struct Counted {
+    shared: Arc<Shared>,
+    frontend: Arc<FrontendLive>,
+    worker: usize,
+}
+
+impl Counted {
+    fn new(worker: &Worker, frontend: Arc<FrontendLive>) -> Counted {
+        worker.shared.process.connections.rise();
+        frontend.connections.rise();
+        frontend.counters.inc(worker.shard, Counter::Stot);
+        frontend.counters.inc(worker.shard, Counter::ConnTot);
+        if let Some(load) = worker.shared.worker_load.get(worker.index) {
+            load.fetch_add(1, Ordering::Relaxed);
+        }
+        Counted { shared: worker.shared.clone(), frontend, worker: worker.index }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.shared.process.connections.fall();
+        self.frontend.connections.fall();
+        if let Some(load) = self.shared.worker_load.get(self.worker) {
+            load.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The client's transport: plain or TLS, under one type that can be polled.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::server::TlsStream;
+
+use crate::runtime::socket::Socket;
+
+/// A client's transport.
+#[derive(Debug)]
+pub enum ClientIo {
+    /// Clear text.
+    Plain(Socket),
+    /// TLS, handshake done.
+    Tls(Box<TlsStream<Socket>>),
+}
+
+impl ClientIo {
+    /// Whether it is TLS.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, ClientIo::Tls(_))
+    }
+
+    /// Reads into `room`; 0 is the end of the stream.
+    #[inline]
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        match self {
+            ClientIo::Plain(s) => s.poll_read_slice(cx, room),
+            ClientIo::Tls(s) => {
+                let mut buf = ReadBuf::new(room);
+                match Pin::new(s).poll_read(cx, &mut buf) {
+                    Poll::Ready(Ok(())) => Poll::Ready(Ok(buf.filled().len())),
+                    // A client that closes without close_notify is closed all the same; HTTP's own framing shows cuts.
+                    Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(0)),
+                    Poll::Ready(Err(e)) => Poll::Ready(Err(e)),
+                    Poll::Pending => Poll::Pending,
+                }
+            }
+        }
+    }
+
+    /// Writes some of the slices, in order.
+    #[inline]
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match self {
+            ClientIo::Plain(s) => Pin::new(s).poll_write_vectored(cx, slices),
+            ClientIo::Tls(s) => Pin::new(s).poll_write_vectored(cx, slices),
+        }
+    }
+
+    /// Sees to it that what was written has left this process.
+    #[inline]
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            ClientIo::Plain(_) => Poll::Ready(Ok(())),
+            ClientIo::Tls(s) => Pin::new(s).poll_flush(cx),
+        }
+    }
+
+    /// Says that nothing more will be written.
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            ClientIo::Plain(s) => Pin::new(s).poll_shutdown(cx),
+            ClientIo::Tls(s) => Pin::new(s).poll_shutdown(cx),
+        }
+    }
+
+    /// Asks for a reset when it is dropped, so that the client sees the answer as cut short.
+    pub fn reset_on_close(&self) {
+        match self {
+            ClientIo::Plain(s) => s.reset_on_close(),
+            ClientIo::Tls(s) => s.get_ref().0.reset_on_close(),
+        }
+    }
+}

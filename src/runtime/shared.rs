@@ -1,0 +1,90 @@
+//! What all threads share: the snapshot behind its atomic pointer, process gauges, and the way to the control task.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::core::fleet::event::Event;
+use crate::core::fleet::live::ProcessLive;
+use crate::core::fleet::snapshot::Snapshot;
+use crate::core::limit::RateTable;
+use crate::core::route::RouteIndex;
+
+/// Messages to the control task that may wait; further ones are dropped (they are hints: observed errors, bad messages).
+pub const CONTROL_BACKLOG: usize = 4096;
+
+/// One per process.
+#[derive(Debug)]
+pub struct Shared {
+    /// What workers read; replaced by control.
+    pub snapshot: ArcSwap<Snapshot>,
+    /// Process gauges.
+    pub process: Arc<ProcessLive>,
+    /// Client connections allowed, process-wide.
+    pub connection_permits: Arc<Semaphore>,
+    /// `global.maxconn`.
+    pub maxconn: u32,
+    /// Client connections allowed per frontend.
+    pub frontend_permits: Vec<Arc<Semaphore>>,
+    /// Rate-limit tables, by frontend and position.
+    pub rate_tables: Vec<Vec<Arc<RateTable>>>,
+    /// Routes arranged for look-up, by frontend.
+    pub route_indexes: Vec<RouteIndex>,
+    /// Connections per worker, for handing new ones to the least loaded.
+    pub worker_load: Vec<AtomicU32>,
+    /// No new connections, keep-alive ends.
+    pub draining: AtomicBool,
+    /// When the process started.
+    pub started: Instant,
+    /// To the control task.
+    pub to_control: mpsc::Sender<WorkerReport>,
+}
+
+impl Shared {
+    /// Whether the process is on its way out.
+    #[inline]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Tells the control task something, if it has room to hear it.
+    pub fn report(&self, report: WorkerReport) {
+        let _ = self.to_control.try_send(report);
+    }
+
+    /// Milliseconds since the process started.
+    pub fn uptime_ms(&self, now: Instant) -> i64 {
+        now.saturating_duration_since(self.started).as_millis().min(i64::MAX as u128) as i64
+    }
+}
+
+/// What workers tell the control task.
+#[derive(Debug)]
+pub enum WorkerReport {
+    /// Something that may change the fleet.
+    Event(Event),
+    /// A message that was refused, for `show errors`.
+    BadMessage(Box<BadMessage>),
+}
+
+/// A refused request or answer, kept for `show errors`.
+#[derive(Debug, Clone)]
+pub struct BadMessage {
+    /// When, microseconds since the Unix epoch.
+    pub at_us: u64,
+    /// Frontend's name.
+    pub frontend: Box<str>,
+    /// Backend and server, for an answer.
+    pub backend: Option<(Box<str>, Box<str>)>,
+    /// The client.
+    pub client: Option<std::net::SocketAddr>,
+    /// The first bytes of it.
+    pub bytes: Vec<u8>,
+    /// Offset of what was wrong.
+    pub position: usize,
+    /// What was wrong.
+    pub reason: String,
+}

@@ -1,0 +1,126 @@
+//! What lets clients resume: one session cache and one ring of ticket keys, shared by all workers and all binds.
+//!
+//! Shared storage, separate contexts: every bind seals its tickets and files its sessions under a context of its own,
+//! so that what was negotiated at one bind is worth nothing at another (the class of CVE-2025-23419). The context is a
+//! name that stays the same over reloads and certificate renewals, so that neither makes clients start anew.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use rustls::server::{ProducesTickets, StoresServerSessions};
+
+use super::sessions::SessionCache;
+use super::tickets::TicketKeys;
+use crate::config::model::TlsGlobal;
+
+/// Time since some fixed moment, never going back: how this room reads the clock.
+pub type MonotonicClock = Arc<dyn Fn() -> Duration + Send + Sync>;
+
+/// Longest life of a ticket, RFC 8446 section 4.6.1: 7 days.
+const LIFETIME_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Session cache and ticket keys of the process.
+#[derive(Debug)]
+pub struct Resumption {
+    tickets: TicketKeys,
+    sessions: SessionCache,
+}
+
+/// The system gave no random bytes for a ticket key.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot make a TLS ticket key: the system gives no random bytes")]
+pub struct NoRandom;
+
+impl Resumption {
+    /// An empty cache of the configured size and a first ticket key.
+    pub fn new(spec: &TlsGlobal, clock: MonotonicClock) -> Result<Arc<Resumption>, NoRandom> {
+        Ok(Arc::new(Resumption {
+            tickets: TicketKeys::new(spec.ticket_rotation, clock.clone())?,
+            sessions: SessionCache::new(spec.session_cache, session_lifetime(spec), clock),
+        }))
+    }
+
+    /// Takes over changed settings; sessions and keys are kept as far as the new size allows.
+    pub fn configure(&self, spec: &TlsGlobal) {
+        self.tickets.set_rotation(spec.ticket_rotation);
+        self.sessions.configure(spec.session_cache, session_lifetime(spec));
+    }
+
+    /// Makes a new ticket key if the current one is due, and erases those that are no longer accepted.
+    ///
+    /// Handshakes do this too; called now and then, it erases keys on time when there are none.
+    pub fn rotate(&self) {
+        self.tickets.rotate_if_due();
+    }
+
+    /// Sessions in the cache.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Ticket keys that are accepted now.
+    pub fn ticket_keys(&self) -> usize {
+        self.tickets.len()
+    }
+
+    /// The session cache and the ticket keys as one bind sees them.
+    pub(super) fn for_context(self: &Arc<Self>, context: &str) -> Arc<Context> {
+        let hash = digest::digest(&digest::SHA256, context.as_bytes());
+        let mut id = [0; CONTEXT_BYTES];
+        id.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
+        Arc::new(Context { id, shared: self.clone() })
+    }
+}
+
+fn session_lifetime(spec: &TlsGlobal) -> Duration {
+    spec.ticket_rotation.saturating_mul(2).min(LIFETIME_MAX)
+}
+
+/// Bytes of a context's id: a truncated SHA-256 of its name.
+pub(super) const CONTEXT_BYTES: usize = 16;
+
+/// [`Resumption`] as one bind sees it.
+#[derive(Debug)]
+pub(super) struct Context {
+    id: [u8; CONTEXT_BYTES],
+    shared: Arc<Resumption>,
+}
+
+impl ProducesTickets for Context {
+    fn enabled(&self) -> bool {
+        true
+    }
+
+    fn lifetime(&self) -> u32 {
+        // A ticket made now is accepted for at least two rotations.
+        let seconds = self.shared.tickets.rotation().saturating_mul(2).min(LIFETIME_MAX).as_secs();
+        u32::try_from(seconds).unwrap_or(u32::MAX)
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        self.shared.tickets.seal(&self.id, plain)
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        self.shared.tickets.open(&self.id, cipher)
+    }
+}
+
+impl StoresServerSessions for Context {
+    fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
+        self.shared.sessions.put(&self.id, &key, value)
+    }
+
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.shared.sessions.get(&self.id, key)
+    }
+
+    fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.shared.sessions.take(&self.id, key)
+    }
+
+    fn can_cache(&self) -> bool {
+        self.shared.sessions.capacity() > 0
+    }
+}

@@ -1,0 +1,301 @@
+//! Certificates as they lie on disk: read, paired with their keys, checked.
+//!
+//! Every file is read once, whole; nothing is watched here. Which certificate a client gets is decided in
+//! [`super::resolver`]. Expired certificates load: a server that answers with one is mended sooner than a server that
+//! does not start, and [`CertificateStore::certificates`] tells `check` and the log.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::InconsistentKeys;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use zeroize::Zeroizing;
+
+use super::provider;
+
+/// Largest PEM file that is read, in bytes.
+pub const FILE_MAX_BYTES: u64 = 1024 * 1024;
+
+/// Most certificates one bind may have.
+pub const CERTIFICATES_MAX: usize = 20_000;
+
+/// The certificates of one bind, in the order they were named; the first is the default.
+#[derive(Debug, Clone)]
+pub struct CertificateStore {
+    certificates: Vec<Certificate>,
+}
+
+/// A certificate chain with its key, and what it says of itself.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// The file the chain came from.
+    pub path: PathBuf,
+    /// DNS names it is for, lower-case, from the subject alternative names; the common name when there are none.
+    pub names: Vec<Box<str>>,
+    /// When it stops being valid, in seconds since 1970.
+    pub not_after: i64,
+    /// Chain and signing key.
+    pub key: Arc<CertifiedKey>,
+}
+
+/// Why certificates could not be loaded: names the file and the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// The file or folder could not be read.
+    #[error("cannot read {path}: {error}", path = .path.display())]
+    Unreadable {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The file is larger than [`FILE_MAX_BYTES`].
+    #[error("{path} is larger than 1 MiB; is it a PEM file?", path = .path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is not well-formed PEM.
+    #[error("{path} is not a well-formed PEM file ({reason}); it must hold blocks like -----BEGIN CERTIFICATE-----", path = .path.display())]
+    NotPem {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder said.
+        reason: String,
+    },
+    /// The file holds no certificate.
+    #[error("{path} holds no certificate; put the chain there, the server's own certificate first", path = .path.display())]
+    NoCertificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A certificate without its key.
+    #[error(
+        "{path} has no private key; append the key to it or put it beside it as {beside}",
+        path = .path.display(), beside = .beside.display()
+    )]
+    NoKey {
+        /// The file with the certificate.
+        path: PathBuf,
+        /// Where a key would be found.
+        beside: PathBuf,
+    },
+    /// The key is protected by a pass phrase.
+    #[error("the private key in {path} is encrypted; store it without a pass phrase (openssl pkey -in KEY -out NEWKEY)", path = .path.display())]
+    EncryptedKey {
+        /// The file with the key.
+        path: PathBuf,
+    },
+    /// The key is of a kind that is not supported, or damaged.
+    #[error("the private key in {path} cannot be used ({reason}); RSA (2048 bits or more), ECDSA P-256, P-384, P-521 and Ed25519 keys can", path = .path.display())]
+    BadKey {
+        /// The file with the key.
+        path: PathBuf,
+        /// What the library said.
+        reason: String,
+    },
+    /// The first certificate and the key are not a pair.
+    #[error(
+        "the private key in {key} does not belong to the first certificate in {path}; the server's own certificate must come first in the chain",
+        path = .path.display(), key = .key.display()
+    )]
+    KeyMismatch {
+        /// The file with the chain.
+        path: PathBuf,
+        /// The file with the key.
+        key: PathBuf,
+    },
+    /// The certificate cannot be parsed.
+    #[error("the first certificate in {path} cannot be parsed ({reason}); issue it anew", path = .path.display())]
+    BadCertificate {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        reason: String,
+    },
+    /// A folder without certificates.
+    #[error("{path} holds no .pem or .crt file with a certificate", path = .path.display())]
+    EmptyFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// No file or folder was named.
+    #[error("no certificate is named; name at least one file or folder")]
+    None,
+    /// More than [`CERTIFICATES_MAX`].
+    #[error("more than {CERTIFICATES_MAX} certificates; spread them over several binds")]
+    TooMany,
+}
+
+impl CertificateStore {
+    /// Loads files and folders, in order.
+    ///
+    /// A file holds a chain and its key, or a chain whose key lies beside it (`site.pem` with `site.pem.key` or
+    /// `site.key`). Of a folder every `.pem` and `.crt` file is taken, sorted by name; hidden files and files that
+    /// hold a private key alone are passed over.
+    pub fn load(paths: &[PathBuf]) -> Result<CertificateStore, CertificateError> {
+        let mut certificates = Vec::new();
+        for path in paths {
+            if fs::metadata(path).map_err(|error| CertificateError::Unreadable { path: path.clone(), error })?.is_dir()
+            {
+                load_folder(path, &mut certificates)?;
+            } else {
+                certificates.push(load_file(path)?);
+            }
+            if certificates.len() > CERTIFICATES_MAX {
+                return Err(CertificateError::TooMany);
+            }
+        }
+        if certificates.is_empty() {
+            return Err(CertificateError::None);
+        }
+        Ok(CertificateStore { certificates })
+    }
+
+    /// A store of one chain and key in PEM, as [`super::selfsigned`] makes them; `path` stands in errors only.
+    pub fn from_pem(path: &Path, pem: &[u8]) -> Result<CertificateStore, CertificateError> {
+        let certificate = read_pair(path, pem, path, pem)?;
+        Ok(CertificateStore { certificates: vec![certificate] })
+    }
+
+    /// The certificates, the default first. Never empty.
+    pub fn certificates(&self) -> &[Certificate] {
+        &self.certificates
+    }
+}
+
+fn load_folder(folder: &Path, into: &mut Vec<Certificate>) -> Result<(), CertificateError> {
+    let unreadable = |error| CertificateError::Unreadable { path: folder.to_owned(), error };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        let wanted = path.extension().is_some_and(|extension| extension == "pem" || extension == "crt");
+        if !hidden && wanted && path.is_file() {
+            files.push(path);
+        }
+        if files.len() > CERTIFICATES_MAX {
+            return Err(CertificateError::TooMany);
+        }
+    }
+    files.sort();
+    let before = into.len();
+    for path in files {
+        let pem = read(&path)?;
+        if holds_key_alone(&pem) {
+            continue;
+        }
+        into.push(load_pem(&path, &pem)?);
+    }
+    if into.len() == before {
+        return Err(CertificateError::EmptyFolder { path: folder.to_owned() });
+    }
+    Ok(())
+}
+
+fn load_file(path: &Path) -> Result<Certificate, CertificateError> {
+    load_pem(path, &read(path)?)
+}
+
+/// Pairs the chain in `pem` with the key in it, or else with the key beside it.
+fn load_pem(path: &Path, pem: &[u8]) -> Result<Certificate, CertificateError> {
+    if PrivateKeyDer::pem_slice_iter(pem).next().is_some() || holds_encrypted_key(pem) {
+        return read_pair(path, pem, path, pem);
+    }
+    if CertificateDer::pem_slice_iter(pem).next().is_none() {
+        return Err(CertificateError::NoCertificate { path: path.to_owned() });
+    }
+    let mut appended = path.as_os_str().to_owned();
+    appended.push(".key");
+    let beside = [PathBuf::from(appended), path.with_extension("key")];
+    for key_path in &beside {
+        match read(key_path) {
+            Ok(key_pem) => return read_pair(path, pem, key_path, &key_pem),
+            Err(CertificateError::Unreadable { error, .. }) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let [_, beside] = beside;
+    Err(CertificateError::NoKey { path: path.to_owned(), beside })
+}
+
+fn read_pair(path: &Path, pem: &[u8], key_path: &Path, key_pem: &[u8]) -> Result<Certificate, CertificateError> {
+    let chain = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| CertificateError::NotPem { path: path.to_owned(), reason: error.to_string() })?;
+    let leaf = chain.first().ok_or_else(|| CertificateError::NoCertificate { path: path.to_owned() })?;
+    let (names, not_after) =
+        read_facts(leaf).map_err(|reason| CertificateError::BadCertificate { path: path.to_owned(), reason })?;
+
+    let key = match PrivateKeyDer::pem_slice_iter(key_pem).next() {
+        Some(Ok(key)) => key,
+        Some(Err(error)) => {
+            return Err(CertificateError::NotPem { path: key_path.to_owned(), reason: error.to_string() });
+        }
+        None if holds_encrypted_key(key_pem) => {
+            return Err(CertificateError::EncryptedKey { path: key_path.to_owned() });
+        }
+        None => return Err(CertificateError::NoKey { path: path.to_owned(), beside: key_path.to_owned() }),
+    };
+    let bad_key =
+        |error: rustls::Error| CertificateError::BadKey { path: key_path.to_owned(), reason: error.to_string() };
+    let signing_key = provider().key_provider.load_private_key(key).map_err(bad_key)?;
+    let key = CertifiedKey::new(chain, signing_key);
+    match key.keys_match() {
+        Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+        Err(rustls::Error::InconsistentKeys(_)) => {
+            return Err(CertificateError::KeyMismatch { path: path.to_owned(), key: key_path.to_owned() });
+        }
+        Err(error) => {
+            return Err(CertificateError::BadCertificate { path: path.to_owned(), reason: error.to_string() });
+        }
+    }
+    Ok(Certificate { path: path.to_owned(), names, not_after, key: Arc::new(key) })
+}
+
+/// The DNS names of a certificate, lower-case, and the second its validity ends.
+fn read_facts(leaf: &CertificateDer<'_>) -> Result<(Vec<Box<str>>, i64), String> {
+    let (_, parsed) = X509Certificate::from_der(leaf).map_err(|error| error.to_string())?;
+    let mut names: Vec<Box<str>> = Vec::new();
+    let alternative = parsed.subject_alternative_name().map_err(|error| error.to_string())?;
+    for name in alternative.iter().flat_map(|extension| &extension.value.general_names) {
+        if let GeneralName::DNSName(name) = name {
+            names.push(normalise(name));
+        }
+    }
+    if names.is_empty() {
+        names.extend(parsed.subject().iter_common_name().filter_map(|name| name.as_str().ok()).map(normalise));
+    }
+    names.dedup();
+    Ok((names, parsed.validity().not_after.timestamp()))
+}
+
+fn normalise(name: &str) -> Box<str> {
+    name.trim_end_matches('.').to_ascii_lowercase().into()
+}
+
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CertificateError> {
+    let unreadable = |error| CertificateError::Unreadable { path: path.to_owned(), error };
+    let file = fs::File::open(path).map_err(unreadable)?;
+    let mut bytes = Zeroizing::new(Vec::new());
+    file.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_MAX_BYTES {
+        return Err(CertificateError::TooLarge { path: path.to_owned() });
+    }
+    Ok(bytes)
+}
+
+fn holds_encrypted_key(pem: &[u8]) -> bool {
+    memchr::memmem::find(pem, b"-----BEGIN ENCRYPTED PRIVATE KEY-----").is_some()
+        || memchr::memmem::find(pem, b"Proc-Type: 4,ENCRYPTED").is_some()
+}
+
+fn holds_key_alone(pem: &[u8]) -> bool {
+    memchr::memmem::find(pem, b"-----BEGIN CERTIFICATE-----").is_none()
+        && memchr::memmem::find(pem, b"PRIVATE KEY-----").is_some()
+}

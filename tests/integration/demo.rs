@@ -1,0 +1,90 @@
+//! The demo: it starts, says what to try, and what it says works.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::proxy::BINARY;
+use crate::support::{tools, until};
+
+struct Demo {
+    process: tools::Running,
+    output: Arc<Mutex<String>>,
+}
+
+impl Demo {
+    fn start() -> Demo {
+        let mut process = tools::Running::start(
+            Command::new(BINARY).arg("demo").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()),
+        );
+        let output: Arc<Mutex<String>> = Arc::default();
+        let (stdout, stderr) = (process.child().stdout.take().unwrap(), process.child().stderr.take().unwrap());
+        for pipe in [Box::new(stdout) as Box<dyn std::io::Read + Send>, Box::new(stderr)] {
+            let output = Arc::clone(&output);
+            std::thread::spawn(move || {
+                for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                    output.lock().unwrap().push_str(&format!("{line}\n"));
+                }
+            });
+        }
+        Demo { process, output }
+    }
+
+    fn text(&self) -> String {
+        self.output.lock().unwrap().clone()
+    }
+
+    /// The commands it tells to try: lines that begin, behind blanks or a `$`, with a program's name.
+    fn commands(&self) -> Vec<String> {
+        let text = self.text();
+        let lines = text.lines().map(|line| line.trim_start_matches([' ', '$', '\t']));
+        lines.filter(|l| ["curl ", "lockgate ", BINARY].iter().any(|p| l.starts_with(p))).map(str::to_owned).collect()
+    }
+}
+
+fn shell(command: &str) -> (bool, String) {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let own = Path::new(BINARY).parent().unwrap().display().to_string();
+    let output = tools::run(Command::new("sh").args(["-c", command]).env("PATH", format!("{own}:{path}")), "");
+    (output.status.success(), tools::text(&output))
+}
+
+#[test]
+fn what_it_tells_to_try_works() {
+    tools::need("curl", "curl");
+    let demo = Demo::start();
+    until("something to try", || {
+        let commands = demo.commands();
+        ["curl ", "https://", " drain", " ready"].iter().all(|needle| commands.iter().any(|c| c.contains(needle)))
+    });
+    // The whole text arrives at once; a moment later it is complete.
+    until("the text to end", || demo.text().ends_with('\n'));
+    let commands = demo.commands();
+    assert!(commands.len() >= 4, "{}", demo.text());
+    for command in &commands {
+        let (ok, text) = shell(command);
+        assert!(ok, "{command}\n{text}\n---- demo\n{}", demo.text());
+    }
+
+    // The access line of a request is printed as it would reach syslog.
+    let curl = commands.iter().find(|c| c.starts_with("curl ") && c.contains("http://")).expect("a plain curl");
+    assert!(shell(curl).0);
+    until("log lines", || demo.text().contains("HTTP/1.1\"") && demo.text().contains(" ---- "));
+
+    kill(Pid::from_raw(i32::try_from(demo.process.pid()).unwrap()), Signal::SIGINT).unwrap();
+    let output = Arc::clone(&demo.output);
+    let status = demo.process.finish();
+    assert!(status.success(), "{}", output.lock().unwrap());
+}
+
+#[test]
+fn two_demos_do_not_meet() {
+    let demos = [Demo::start(), Demo::start()];
+    for demo in &demos {
+        until("something to try", || demo.commands().iter().any(|c| c.starts_with("curl ")));
+    }
+}

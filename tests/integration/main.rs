@@ -1,0 +1,38 @@
+//! Integration tests: the shipped binary between scripted servers and raw clients, and between real ones.
+//!
+//! One module per promise. Each test keeps its configuration, its server and its client in one place and reads from
+//! top to bottom; the harness is in `tests/support`. Run one module with `cargo test --test integration queue::`.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod admin;
+mod balance;
+mod bodies;
+mod cli;
+mod connections;
+mod demo;
+mod deploy;
+mod forwarded;
+mod framing;
+mod health;
+mod interim;
+mod keepalive;
+mod limits;
+mod log_targets;
+mod logs;
+mod maintenance;
+mod memory;
+mod peers;
+mod persistence;
+mod queue;
+mod retries;
+mod routing;
+mod rules;
+mod shutdown;
+mod states;
+mod timeouts;
+mod tls;
+mod upgrade;
