@@ -51,9 +51,10 @@ impl World {
                 let ip = self.rng.bool().then(|| map::ip(self.rng.u32(200..210)));
                 let port = self.rng.bool().then(|| self.rng.u16(0..3));
                 let first = self.fleet.server(server).is_some_and(|s| s.address.is_none());
-                if self.try_order(Event::SetAddress { server, ip, port, by }) && first {
+                if first && ip.is_some() && port != Some(0) {
                     self.oracle.resolved(server);
                 }
+                self.try_order(Event::SetAddress { server, ip, port, by });
             }
             16..18 => {
                 let maxconn = self.rng.u32(0..5);

@@ -331,18 +331,18 @@ impl World {
 
     fn look_up_comes_back(&mut self, server: ServerId) {
         let points_to = &self.truth[&server].points_to;
-        let answer = match points_to.is_empty() {
+        let answer: Result<Vec<_>, Box<str>> = match points_to.is_empty() {
             true => Err("SERVFAIL".into()),
             false => Ok(points_to.iter().map(|n| map::ip(*n)).collect()),
         };
         let ttl = Duration::from_secs(self.rng.u64(0..10));
         let before = self.fleet.server(server).and_then(|s| s.address.clone());
+        if before.is_none() && answer.is_ok() {
+            self.oracle.resolved(server);
+        }
         self.apply(Event::Resolved { server, answer, ttl });
         let after = self.fleet.server(server).and_then(|s| s.address.clone());
         assert!(before.is_none() || after.is_some(), "the last good answer was forgotten");
-        if before.is_none() && after.is_some() {
-            self.oracle.resolved(server);
-        }
         self.tally.moves += u64::from(before.is_some() && before != after);
     }
 
