@@ -131,11 +131,11 @@ impl Oracle {
                     }
                 }
             }
-            (AdminState::Drain, AdminState::Ready) => {
-                if debt.has_checks && debt.return_from_drain == ReturnFromDrain::Checks {
-                    debt.ticket = None;
-                    debt.owe(debt.rise);
-                }
+            (AdminState::Drain, AdminState::Ready)
+                if debt.has_checks && debt.return_from_drain == ReturnFromDrain::Checks =>
+            {
+                debt.ticket = None;
+                debt.owe(debt.rise);
             }
             _ => {}
         }
