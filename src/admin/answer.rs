@@ -24,7 +24,7 @@ pub(super) async fn answer(order: Order, words: &[String], connection: &mut Conn
         return Reply::Text(line(texts::PERMISSION_DENIED));
     }
     if order.level == Level::Admin {
-        tracing::info!(who = %connection.who, command = %words.join(" "), "admin command");
+        tracing::info!(who = %connection.who, command = ?words.join(" "), "admin command");
     }
     let result = match order.command {
         Command::Quit => return Reply::Close,

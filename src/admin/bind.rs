@@ -158,7 +158,8 @@ impl Listening {
         match self {
             Listening::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
-                let who = stream.peer_cred().map_or_else(|_| "unknown".to_owned(), |peer| format!("uid {}", peer.uid()));
+                let who =
+                    stream.peer_cred().map_or_else(|_| "unknown".to_owned(), |peer| format!("uid {}", peer.uid()));
                 Ok((Box::pin(stream), who.into()))
             }
             Listening::Tcp(listener) => {
@@ -196,6 +197,7 @@ fn bind_unix(spec: &UnixSocket) -> Result<(Socket, SocketFile), BindError> {
         move |source| BindError::Io { name, step, source }
     };
     let (user, group) = (owner(spec)?, owning_group(spec)?);
+    SockAddr::unix(&spec.path).map_err(failed("use so long a path for it"))?;
     refuse_if_taken(&spec.path)?;
     let beside = beside(&spec.path);
     let _ = std::fs::remove_file(&beside);

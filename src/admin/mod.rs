@@ -109,8 +109,7 @@ async fn accept_all(bound: Bound, listening: Listening, listed: Rc<str>, orders:
         };
         while connections.try_join_next().is_some() {}
         orders.count_connection();
-        let connection =
-            Connection::new(Rc::clone(&orders), Rc::clone(&listed), bound.level, bound.timeout, who);
+        let connection = Connection::new(Rc::clone(&orders), Rc::clone(&listed), bound.level, bound.timeout, who);
         connections.spawn_local(async move {
             connection.converse(stream).await;
             drop(place);

@@ -118,7 +118,7 @@ fn join(shared: &Arc<Shared>, view: &Arc<BackendView>, server: Option<usize>, ha
         waiter,
         place: Some(place),
         bound: server.is_some(),
-        ahead: line.saturating_sub(1),
+        position: line,
     };
     // A place may have been freed between the failed claim and the joining; nobody would tell us.
     wake_waiting(shared, view);
@@ -133,13 +133,13 @@ pub struct Waiting {
     waiter: Arc<Waiter>,
     place: Option<Place>,
     bound: bool,
-    ahead: u32,
+    position: u32,
 }
 
 impl Waiting {
-    /// How many were ahead in the server's queue and in the backend's.
-    pub fn ahead(&self) -> (u32, u32) {
-        if self.bound { (self.ahead, 0) } else { (0, self.ahead) }
+    /// The place in the server's queue and in the backend's, counted from 1; 0 in the other one.
+    pub fn position(&self) -> (u32, u32) {
+        if self.bound { (self.position, 0) } else { (0, self.position) }
     }
 
     /// Ready with a lease once a place was given.

@@ -31,6 +31,11 @@ pub struct Ctl {
 impl Ctl {
     /// Does it. The reply goes to standard output, mistakes of our own to standard error.
     pub fn run(&self) -> ExitCode {
+        self.run_to(&mut io::stdout().lock())
+    }
+
+    /// The same, with the reply going to `out`.
+    pub fn run_to(&self, out: &mut dyn Write) -> ExitCode {
         let reply = match self.ask() {
             Ok(reply) => reply,
             Err(error) => {
@@ -39,7 +44,6 @@ impl Ctl {
             }
         };
         let shown = reply.trim_matches('\n');
-        let mut out = io::stdout().lock();
         let written = match shown.is_empty() {
             true => Ok(()),
             false => writeln!(out, "{shown}").and_then(|()| out.flush()),

@@ -148,14 +148,20 @@ fn print_what_to_try(listening: &app::Listening, folder: &Path, servers: &[Socke
 
 Try, in another terminal:
 
-  a request                curl -i http://127.0.0.1:{http}/questions/1
-  the same over TLS        curl -ik https://127.0.0.1:{https}/questions/1
-  how the servers are      {ctl} 'show servers state'
-  all counters, as CSV     {ctl} 'show stat'
-  take web01 out           {ctl} 'set server web/web01 state drain'
-  bring it back            {ctl} 'set server web/web01 state ready'   (three passing checks first)
-  fail web01's check       curl -X POST 'http://{first}/_respond?health=fail'
-  mend it again            curl -X POST 'http://{first}/_respond?health=ok'
+  a request
+    curl -i http://127.0.0.1:{http}/questions/1
+  the same over TLS
+    curl -ik https://127.0.0.1:{https}/questions/1
+  how the servers are, and all counters as CSV
+    {ctl} 'show servers state'
+    {ctl} 'show stat'
+  take web01 out
+    {ctl} 'set server web/web01 state drain'
+  bring it back; it gets requests after three passing checks
+    {ctl} 'set server web/web01 state ready'
+  fail web01's check, and mend it again
+    curl -X POST 'http://{first}/_respond?health=fail'
+    curl -X POST 'http://{first}/_respond?health=ok'
 
 The configuration is {config}. Log lines follow as they would reach syslog; end with Ctrl-C.
 ",

@@ -1,11 +1,11 @@
 //! Flags and sub-commands. Each command has its file; this one only knows their names.
 
-mod check;
-mod ctl;
+pub mod check;
+pub mod ctl;
 mod demo;
-mod respond;
+pub mod respond;
 mod run;
-mod schema;
+pub mod schema;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// The largest file read while lowering (certificates, pages).
-pub const FILE_MAX_BYTES: u64 = 4 * 1024 * 1024;
+pub const FILE_MAX_BYTES: u64 = 1024 * 1024;
 
 /// The machine a configuration is checked on.
 pub trait Environment {
@@ -64,7 +64,7 @@ impl Environment for Host {
         let mut bytes = Vec::new();
         file.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > FILE_MAX_BYTES {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "is larger than 4 MiB"));
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "is larger than 1 MiB"));
         }
         Ok(bytes)
     }

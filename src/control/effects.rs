@@ -50,7 +50,7 @@ impl ControlHandle {
                 let mut control = self.control.borrow_mut();
                 if !control.ready {
                     control.ready = true;
-                    notify("READY=1");
+                    notify(&format!("READY=1\nSTATUS={}", control.status_line()));
                     control.log.event(5, "lockgate is ready: every server has been checked.");
                 }
                 self.ready.notify_waiters();

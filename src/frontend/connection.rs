@@ -144,35 +144,46 @@ pub async fn serve(
         client_ended: false,
     };
     drop(frontend);
-    let lingering = requests(&worker, &mut connection).await;
-    if lingering {
-        Box::pin(linger(&worker, &mut connection)).await;
-    } else if connection.io.is_tls() {
-        // A close_notify, if it can be written at once.
-        poll_fn(|cx| {
-            let _ = connection.io.poll_shutdown(cx);
-            Poll::Ready(())
-        })
-        .await;
+    match requests(&worker, &mut connection).await {
+        After::Lingering => Box::pin(linger(&worker, &mut connection)).await,
+        After::Closed if connection.io.is_tls() => {
+            // A close_notify, if it can be written at once.
+            poll_fn(|cx| {
+                let _ = connection.io.poll_shutdown(cx);
+                Poll::Ready(())
+            })
+            .await;
+        }
+        After::Closed | After::Cut => {}
     }
     connection.buffer.consume(usize::MAX);
     worker.shelf.shelve(&mut connection.buffer);
     drop((connection, tls, source, counted, permits));
 }
 
-/// One request after another. True if the client may still be sending.
-async fn requests(worker: &Rc<Worker>, connection: &mut Connection) -> bool {
+/// How a connection is to be ended.
+enum After {
+    /// It can simply be closed.
+    Closed,
+    /// The client may still be sending.
+    Lingering,
+    /// The client must see that something is missing.
+    Cut,
+}
+
+/// One request after another.
+async fn requests(worker: &Rc<Worker>, connection: &mut Connection) -> After {
     loop {
         match first_byte(worker, connection).await {
             First::Byte => {}
-            First::Quiet => return false,
+            First::Quiet => return After::Closed,
             First::Ended => {
                 stream::ended_without_request(worker, connection, false);
-                return false;
+                return After::Closed;
             }
             First::TooLate => {
                 Box::pin(stream::answer_late(worker, connection)).await;
-                return true;
+                return After::Lingering;
             }
         }
         // The busy part of a connection is large and short-lived, the idle part small and long-lived: so it is boxed.
@@ -182,11 +193,12 @@ async fn requests(worker: &Rc<Worker>, connection: &mut Connection) -> bool {
                 connection.idle_since = clock::now();
                 worker.shelf.shelve(&mut connection.buffer);
             }
-            Next::Close => return false,
-            Next::Linger => return true,
+            Next::Close => return After::Closed,
+            Next::Cut => return After::Cut,
+            Next::Linger => return After::Lingering,
             Next::Tunnel(tunnel) => {
                 Box::pin(stream::run_tunnel(worker, connection, tunnel)).await;
-                return false;
+                return After::Closed;
             }
         }
     }

@@ -4,6 +4,7 @@
 //! the difference before you keep it.
 
 mod bad;
+mod command;
 mod good;
 mod machine;
 mod reference;

@@ -1,5 +1,7 @@
 //! `docs/CONFIG.md` and the schema say the same.
 
+use std::collections::HashMap;
+
 use lockgate::config::keys;
 use serde_json::Value;
 
@@ -49,8 +51,17 @@ fn tables() -> String {
     let schema = lockgate::config::schema();
     let definitions = &schema["$defs"];
     let mut sections: Vec<(String, Vec<String>)> = Vec::new();
+    // A section that can stand in several places has one table; the other places point to it.
+    let mut tables_of: HashMap<*const Value, String> = HashMap::new();
     for (path, key_schema) in keys() {
         let (section, key) = path.rsplit_once('.').unwrap_or(("", &path));
+        let first = tables_of.entry(std::ptr::from_ref(key_schema)).or_insert_with(|| section.to_owned());
+        if first != section {
+            if sections.iter().all(|(name, _)| name != section) {
+                sections.push((section.to_owned(), vec![format!("The keys of `{first}`.")]));
+            }
+            continue;
+        }
         let text = key_schema["description"].as_str().unwrap_or_default().replace('\n', " ");
         let (meaning, default) = match text.split_once("Default: ") {
             Some((meaning, default)) => (meaning.trim(), default.trim().trim_end_matches('.')),
@@ -73,10 +84,11 @@ fn tables() -> String {
     let mut out = String::new();
     for (section, rows) in sections {
         let title = if section.is_empty() { "The file".to_owned() } else { format!("`{section}`") };
-        out.push_str(&format!(
-            "### {title}\n\n| key | takes | default | meaning |\n|---|---|---|---|\n{}\n\n",
-            rows.join("\n")
-        ));
+        out.push_str(&format!("### {title}\n\n"));
+        if rows.iter().any(|row| row.starts_with('|')) {
+            out.push_str("| key | takes | default | meaning |\n|---|---|---|---|\n");
+        }
+        out.push_str(&format!("{}\n\n", rows.join("\n")));
     }
     out
 }

@@ -114,3 +114,22 @@ const PIECES: &[&str] = &[
     "{",
     "]",
 ];
+
+#[test]
+fn a_large_honest_file_loads_soon() {
+    let mut text = "frontends:\n  web:\n    bind: 127.0.0.1:0\n    routes:\n".to_owned();
+    for number in 0..10_000 {
+        text.push_str(&format!("      - {{ host: h{number}.example.com, backend: b{} }}\n", number % 100));
+    }
+    text.push_str("backends:\n");
+    for backend in 0..100 {
+        text.push_str(&format!("  b{backend}:\n    servers:\n"));
+        for server in 0..50 {
+            text.push_str(&format!("      s{server}: 10.0.{backend}.{server}:80\n"));
+        }
+    }
+    let (model, report) = load(&Source { name: "f.yaml".into(), text }, &Nothing);
+    let model = model.unwrap_or_else(|| panic!("{}", report.render(false)));
+    assert_eq!(model.fleet.frontends[0].routes.len(), 10_000);
+    assert_eq!(model.fleet.backends.iter().map(|b| b.servers.len()).sum::<usize>(), 5_000);
+}

@@ -33,7 +33,7 @@ impl Lowering<'_> {
         let empty = raw::Bind::default();
         let (full, address) = match written {
             BindChoice::Address(address) => (&empty, Some((at, address))),
-            BindChoice::Full(bind) => (bind, bind.address.as_ref().map(|a| (a.id(), &**a))),
+            BindChoice::Full(bind) => (&**bind, bind.address.as_ref().map(|a| (a.id(), &**a))),
         };
         let tls = full.tls.as_ref().and_then(|tls| self.bind_tls(tls));
         let Some((at, address)) = address else {

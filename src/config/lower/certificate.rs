@@ -10,11 +10,13 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use zeroize::Zeroizing;
+
 use super::Lowering;
 use crate::config::document::NodeId;
 
-/// Certificates of one folder that are looked at.
-const FOLDER_MAX: usize = 100_000;
+/// Certificates of one folder; as many as `tls::store` loads.
+const FOLDER_MAX: usize = 20_000;
 
 impl Lowering<'_> {
     /// Checks one entry of `certificates`: a file or a folder.
@@ -34,15 +36,25 @@ impl Lowering<'_> {
         let ending = |file: &Path| file.extension().is_some_and(|e| e == "pem" || e == "crt");
         let hidden = |file: &Path| file.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"."));
         let mut files: Vec<PathBuf> = files.into_iter().filter(|file| ending(file) && !hidden(file)).collect();
+        files.retain(|file| !self.env.is_folder(file));
         files.sort();
-        files.truncate(FOLDER_MAX);
-        if files.is_empty() {
-            self.error(at, format!("there is no certificate in folder `{written}`"))
-                .help("files that end in `.pem` or `.crt` are read");
+        if files.len() > FOLDER_MAX {
+            self.error(at, format!("more than {FOLDER_MAX} certificates in folder `{written}`"))
+                .help("spread them over several binds");
+            files.truncate(FOLDER_MAX);
         }
+        let mut found = 0;
         for file in files {
+            if self.env.read(&file).is_ok_and(|bytes| holds_key_alone(&bytes)) {
+                continue;
+            }
+            found += 1;
             let shown = Path::new(written).join(file.file_name().unwrap_or_default());
             self.certificate_file(at, &file, &shown);
+        }
+        if found == 0 {
+            self.error(at, format!("there is no certificate in folder `{written}`"))
+                .help("files that end in `.pem` or `.crt` are read");
         }
     }
 
@@ -51,7 +63,7 @@ impl Lowering<'_> {
             return;
         }
         let bytes = match self.env.read(path) {
-            Ok(bytes) => bytes,
+            Ok(bytes) => Zeroizing::new(bytes),
             Err(error) => {
                 self.unreadable(at, shown, &error);
                 return;
@@ -91,7 +103,8 @@ impl Lowering<'_> {
             }
         };
         let pair = CertifiedKey::new(chain, signing);
-        if readable && pair.keys_match().is_err() {
+        let mismatch = rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch);
+        if readable && pair.keys_match() == Err(mismatch) {
             self.error(at, format!("the private key in `{}` does not belong to the certificate", key_shown.display()))
                 .label("they do not match")
                 .help("the first certificate in the file must be the server's own; the rest of the chain follows it");
@@ -109,12 +122,17 @@ impl Lowering<'_> {
         if let Some(Ok(key)) = PrivateKeyDer::pem_slice_iter(bytes).next() {
             return Some((key, shown.to_owned()));
         }
+        if holds_encrypted_key(bytes) {
+            self.error(at, format!("the private key in `{}` is encrypted", shown.display()))
+                .help("decrypt it: `openssl pkey -in FILE -out NEW`, and protect the file by its mode");
+            return None;
+        }
         let mut appended = path.as_os_str().to_owned();
         appended.push(".key");
-        for beside in [path.with_extension("key"), PathBuf::from(appended)] {
+        for beside in [PathBuf::from(appended), path.with_extension("key")] {
             let shown = shown.with_file_name(beside.file_name().unwrap_or_default());
             let bytes = match self.env.read(&beside) {
-                Ok(bytes) => bytes,
+                Ok(bytes) => Zeroizing::new(bytes),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 Err(error) => {
                     self.unreadable(at, &shown, &error);
@@ -169,6 +187,17 @@ impl Lowering<'_> {
 }
 
 const PEM_FORM: &str = "PEM files have blocks that begin with `-----BEGIN CERTIFICATE-----`";
+
+/// Whether a PEM file holds a private key and no certificate; a folder may hold such files beside their chains.
+fn holds_key_alone(pem: &[u8]) -> bool {
+    let has_key = PrivateKeyDer::pem_slice_iter(pem).next().is_some() || holds_encrypted_key(pem);
+    has_key && CertificateDer::pem_slice_iter(pem).next().is_none()
+}
+
+fn holds_encrypted_key(pem: &[u8]) -> bool {
+    let marks: [&[u8]; 2] = [b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED"];
+    marks.iter().any(|mark| memchr::memmem::find(pem, mark).is_some())
+}
 
 /// `2024-01-31`
 fn day(unix: i64) -> String {

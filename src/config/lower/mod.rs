@@ -89,7 +89,7 @@ pub(super) fn lower(file: &At<File>, names: &Names, env: &dyn Environment, repor
     };
     cx.defaults_alone();
     let frontend_count = file.frontends.as_ref().map_or(0, |f| f.0.len());
-    let mut global = cx.global(file.global.as_ref());
+    let global = cx.global(file.global.as_ref());
     let mut binds = Vec::new();
     let mut fleet = FleetSpec::default();
     for (index, (name, frontend)) in file.frontends.iter().flat_map(|f| f.0.iter()).enumerate() {
@@ -112,7 +112,7 @@ pub(super) fn lower(file: &At<File>, names: &Names, env: &dyn Environment, repor
             }
         }
     }
-    cx.descriptors(file.global.as_ref(), &mut global, &fleet, binds.len());
+    cx.descriptors(file.global.as_ref(), &global, &fleet, binds.len());
     Some(Model { global, fleet, binds })
 }
 

@@ -297,10 +297,10 @@ fn takes_everything(route: &raw::Route) -> bool {
 
 /// `https://example.com/` would give `https://example.com//path`.
 fn without_final_slash(mut template: Template) -> Template {
-    if let Some(TemplatePiece::Literal(text)) = template.pieces.last_mut() {
-        if let Some(shorter) = text.strip_suffix('/') {
-            *text = shorter.into();
-        }
+    if let Some(TemplatePiece::Literal(text)) = template.pieces.last_mut()
+        && let Some(shorter) = text.strip_suffix('/')
+    {
+        *text = shorter.into();
     }
     template.pieces.retain(|piece| !matches!(piece, TemplatePiece::Literal(text) if text.is_empty()));
     template

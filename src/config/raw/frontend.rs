@@ -53,7 +53,7 @@ pub(in crate::config) struct Frontend {
 #[schemars(inline)]
 pub(in crate::config) enum BindChoice {
     Address(Address),
-    Full(Bind),
+    Full(Box<Bind>),
 }
 
 /// A listening socket.

@@ -71,7 +71,7 @@ impl CapturedError {
         self.frontend.1 == iid || self.backend.as_ref().is_some_and(|b| b.1 == iid)
     }
 
-    fn name<'a>(part: Option<&'a (Box<str>, u32)>) -> (&'a str, i64) {
+    fn name(part: Option<&(Box<str>, u32)>) -> (&str, i64) {
         part.map_or(("<NONE>", -1), |(name, id)| (name, i64::from(*id)))
     }
 }

@@ -126,7 +126,8 @@ const REFUSALS: &[&str] = &[
     "Invalid addr ",
     "Invalid port ",
     "problem converting string ",
-    "Refused: ",
+    "provided port is invalid",
+    "The server '",
 ];
 
 /// Whether one of the replies in this text says that a command was refused. Replies are parted by empty lines.

@@ -3,7 +3,7 @@
 //! A [`Picker`] is built whenever a snapshot is, from the servers as workers will see them, and is then only read. It
 //! knows nothing of queues, leases or persistence: it names a server that has room, and the caller takes the room.
 //!
-//! Reading order: [`round_robin`], [`least_conn`], [`random`], [`first`], [`ring`] (source, uri and header).
+//! Reading order: `round_robin`, `least_conn`, `random`, `first`, `ring` (source, uri and header).
 
 mod first;
 mod least_conn;

@@ -178,7 +178,7 @@ impl Fleet {
         };
         let to = SocketAddr::new(ip, port.unwrap_or(current_port));
         entry.changed_by = Some(by);
-        entry.set_address = Some(to);
+        entry.set_address = Some(to).filter(|to| entry.spec.address != ServerAddress::Ip(*to));
         turn.save = true;
         self.move_to(id, to, "'stats socket command'", turn);
         Ok(())

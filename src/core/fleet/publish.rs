@@ -39,7 +39,9 @@ impl Fleet {
         let up = backend.is_up();
         let first_verdict = !backend.settled && (up || !backend.is_awaited());
         backend.settled |= first_verdict;
-        if up == backend.up && !(first_verdict && !up) {
+        // At the start a backend is down without anyone having said so.
+        let first_found_down = first_verdict && !up;
+        if up == backend.up && !first_found_down {
             return;
         }
         if up {

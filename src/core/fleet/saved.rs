@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{Origin, Way};
 use super::snapshot::ConnectTo;
-use super::spec::ServerAddress;
 use super::{BackendEntry, Fleet, ServerEntry};
 use crate::core::server::AdminState;
 
@@ -132,7 +131,7 @@ impl ServerEntry {
         SavedServer {
             admin: (self.state.admin != configured).then(|| self.state.admin.into()),
             weight: (self.weight != self.spec.weight).then_some(self.weight),
-            address: self.set_address.filter(|a| self.spec.address != ServerAddress::Ip(*a)),
+            address: self.set_address,
             maxconn: (self.maxconn != self.spec.maxconn).then(|| self.maxconn.unwrap_or(0)),
             checks_off: self.state.checked && !self.state.checks_enabled,
             by: self.changed_by.as_ref().map(SavedOrigin::from),

@@ -1,7 +1,7 @@
 //! Requests that wait for a server: who is next, who gave up, how many may wait.
 //!
 //! One [`Queue`] per backend holds one line for the backend and one for each of its servers; a request stands in a
-//! server's own line when persistence binds it there. Workers touch it through [`enter`], [`leave`] and [`dispatch`],
+//! server's own line when persistence binds it there. Workers touch it through [`enter`], [`leave`] and [`dispatch()`],
 //! which lock it shortly, keep the `queued` gauges and wake those who were given a slot. Waiting for the wake-up, and the
 //! deadline of the wait, are the caller's.
 //!
@@ -247,7 +247,7 @@ fn is_alive(waiting: &Slab<Standing>, place: Place) -> bool {
 }
 
 /// Waits in a backend's queue: `server` is the one persistence binds the request to. Refused when the limit of the
-/// backend (`queue_max`) or of that server (`server_queue_max`) is reached. Follow with [`dispatch`].
+/// backend (`queue_max`) or of that server (`server_queue_max`) is reached. Follow with [`dispatch()`].
 pub fn enter(view: &BackendView, server: Option<u32>, waiter: Arc<Waiter>) -> Result<Place, QueueFull> {
     let mut queue = view.live.queue.lock();
     if queue.total() >= view.spec.queue_max as usize

@@ -24,7 +24,7 @@ impl RouteIndex {
         let mut index = RouteIndex::default();
         for (number, route) in routes.iter().enumerate() {
             let number = number as u32;
-            let mut file = |list: &mut Vec<u32>| {
+            let file = |list: &mut Vec<u32>| {
                 if list.last() != Some(&number) {
                     list.push(number);
                 }

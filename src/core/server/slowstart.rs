@@ -46,7 +46,7 @@ impl Ramp {
 
     /// HAProxy's `throttle` column (29): percent of the weight given now.
     pub fn percent(&self) -> u32 {
-        ((100 * self.parts + PARTS - 1) / PARTS) as u32
+        (100 * self.parts).div_ceil(PARTS) as u32
     }
 
     /// `full` scaled by the ramp, rounded up as HAProxy does: 0 only if `full` is.

@@ -283,7 +283,7 @@ mod tests {
             assert_eq!(COLUMNS[index].name, name, "column {index}");
         }
         for column in COLUMNS {
-            assert_eq!(column.description.contains('"'), false, "{}", column.name);
+            assert!(!column.description.contains('"'), "{}", column.name);
             for kind in [super::super::rows::Kind::Frontend, super::super::rows::Kind::Server] {
                 let tags = column.tags(kind);
                 assert!(tags.len() == 3 && origin_word(tags.chars().next()) != "Unknown", "{}", column.name);

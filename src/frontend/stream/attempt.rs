@@ -131,7 +131,7 @@ impl Stream<'_> {
             Checkout::NoServer => return Err(End::new(Cause::NoServer, Phase::Queue)),
             Checkout::QueueFull => return Err(End::new(Cause::QueueFull, Phase::Queue)),
             Checkout::Wait(waiting) => {
-                let (server, backend) = waiting.ahead();
+                let (server, backend) = waiting.position();
                 self.e.server_queue = server;
                 self.e.backend_queue = backend;
                 let waited = self.wait_in_queue(waiting, view.spec.timeouts.queue).await;
@@ -312,7 +312,10 @@ impl Stream<'_> {
             if let Some(live) = &live {
                 live.counters.inc(shard, Counter::Wredis);
             }
-            wish.bound_to = None;
+            if wish.bound_to.take().is_some() && view.spec.cookie.is_some() {
+                // The server the client was bound to is as good as down: it is bound to another one.
+                self.e.persistence = *b"DI";
+            }
             wish.avoid = failed;
             self.give_back_lease();
         } else {

@@ -19,6 +19,8 @@ pub(super) struct Download {
     /// Bytes at the front of the server's buffer that may go to the client as they are.
     direct: usize,
     moved: u64,
+    /// The body turned out broken behind what is still to be written.
+    broken: Option<Reject>,
 }
 
 #[derive(Debug)]
@@ -60,7 +62,7 @@ impl Download {
             Body::UntilClose => Kind::UntilClose,
             Body::Chunked => Kind::Chunked { decoder: Box::new(ChunkDecoder::new(limits, 502)), to_chunks },
         };
-        Download { kind, written: 0, direct: 0, moved: 0 }
+        Download { kind, written: 0, direct: 0, moved: 0, broken: None }
     }
 
     /// Moves what can be moved now: `out` (head and re-framed bytes) first, then bytes of the server's buffer.
@@ -105,6 +107,9 @@ impl Download {
             let reframed = !out.is_empty();
             out.clear();
             self.written = 0;
+            if let Some(reject) = self.broken {
+                return Err(DownloadError::Bad(reject));
+            }
             if matches!(self.kind, Kind::Done) {
                 return match client.poll_flush(cx) {
                     Poll::Ready(Ok(())) => Ok(Progress::Done),
@@ -140,7 +145,8 @@ impl Download {
         }
     }
 
-    /// Says what of the server's buffer may go as it is, and re-frames what may not.
+    /// Says what of the server's buffer may go as it is, and re-frames what may not. A body that is broken from the
+    /// start is an error before the client has seen anything; later, what was good goes out first.
     fn decode(&mut self, buffer: &mut Buffer, out: &mut Vec<u8>) -> Result<(), DownloadError> {
         match &mut self.kind {
             Kind::Done => {}
@@ -154,8 +160,14 @@ impl Download {
             }
             Kind::UntilClose => self.direct = buffer.len(),
             Kind::Chunked { decoder, to_chunks } => {
-                if reframe(decoder, buffer, out, *to_chunks).map_err(DownloadError::Bad)? {
-                    self.kind = Kind::Done;
+                match reframe(decoder, buffer, out, *to_chunks) {
+                    Ok(true) => self.kind = Kind::Done,
+                    Ok(false) => {}
+                    Err(reject) if self.moved == 0 => return Err(DownloadError::Bad(reject)),
+                    Err(reject) => {
+                        self.broken = Some(reject);
+                        self.kind = Kind::Done;
+                    }
                 }
             }
         }

@@ -27,6 +27,9 @@ use crate::runtime::buffer::{Buffer, BufferShelf};
 use crate::runtime::clock;
 use crate::runtime::socket::Socket;
 
+/// Interim (1xx) answers to one request; a server that sends more gets no further.
+const INTERIM_MAX: u32 = 16;
+
 /// A connection to a server while a request is on it.
 #[derive(Debug)]
 pub(super) struct ServerSide {
@@ -124,6 +127,7 @@ impl Stream<'_> {
     ) -> Result<(End, After), Failed> {
         self.connection.place.entry.doing.set(Doing::Headers);
         let limits = view.spec.limits;
+        let mut interim = 0;
         let framing = loop {
             match self.hear(view, side, &limits).await {
                 Heard::Head => {}
@@ -134,7 +138,14 @@ impl Stream<'_> {
             let response = &self.e.scratch.response;
             let upgrade_asked = self.framing.upgrade.is_some();
             match h1::response_framing(response, self.e.scratch.request.method(), upgrade_asked) {
-                Ok(framing) if framing.interim => self.relay_interim().await?,
+                Ok(framing) if framing.interim => {
+                    interim += 1;
+                    if interim > INTERIM_MAX {
+                        self.observe(server, Some("interim answers without end"));
+                        return Err(End::new(Cause::BadAnswer, Phase::Headers).into());
+                    }
+                    self.relay_interim().await?;
+                }
                 Ok(framing) => break framing,
                 Err(reject) => return Err(self.bad_answer(server, side, &reject).into()),
             }
@@ -358,11 +369,13 @@ impl Stream<'_> {
         let shelf = &self.worker.shelf;
         let spec = &self.e.snapshot.frontends[self.e.frontend].spec;
         let waits = Waits { client: spec.timeouts.client, server: view.spec.timeouts.server };
+        let ahead_max = spec.limits.pipeline_max_bytes;
         let bytes_in = &mut self.e.bytes_in;
         let bytes_out = &mut self.e.bytes_out;
         let mut active: Option<Instant> = None;
         let mut bad: Option<Reject> = None;
         let closes = self.close;
+        let sent_before = *bytes_out;
         let cause = poll_fn(|cx| {
             if let Some(flag) = connection.place.entry.kill.get() {
                 return Poll::Ready(if flag == b'D' { Cause::ServerDown } else { Cause::Killed });
@@ -387,8 +400,13 @@ impl Stream<'_> {
                     return Poll::Ready(Cause::BadAnswer);
                 }
             };
-            let entry = &connection.place.entry;
-            entry.bytes_out.set(*bytes_out);
+            connection.place.entry.bytes_out.set(*bytes_out);
+            if up.is_done()
+                && progress == download::Progress::AwaitsServer
+                && connection.poll_left(cx, shelf, ahead_max) == Some(Cause::ClientReset)
+            {
+                return Poll::Ready(Cause::ClientReset);
+            }
             if moved || active.is_none() {
                 active = Some(clock::now());
             }
@@ -407,6 +425,12 @@ impl Stream<'_> {
             self.note_bad_answer(&reject, side.buffer.filled());
         }
         if cause != Cause::Done {
+            if self.e.bytes_out == sent_before && cause == Cause::BadAnswer {
+                // The client has seen nothing of it: it can still be told.
+                self.e.status = None;
+                return Err(End::new(cause, Phase::Headers).into());
+            }
+            self.cut_visibly = framing.body == Body::UntilClose || (framing.body == Body::Chunked && client_is_old);
             return Err(End::new(cause, Phase::Data).into());
         }
         if !self.upload.is_done() {

@@ -28,6 +28,7 @@ impl Stream<'_> {
         let stray = self.framing.upgrade.is_some() && !self.connection.buffer.is_empty();
         let close = self.close || stray || draining || end_closes(end);
         let next = match (close, end.cause) {
+            (_, _) if self.cut_visibly => Next::Cut,
             (false, _) => Next::KeepAlive,
             (true, Cause::ClientClosed | Cause::ClientReset) => Next::Close,
             // Nothing is on its way from the client: a plain close cannot turn into a reset.
@@ -68,8 +69,12 @@ impl Epilogue {
         let now = clock::now();
         self.timers.active = millis(now.saturating_duration_since(self.first_byte));
         self.count(worker.shard, end);
-        self.write_log(worker, connection, end);
+        // The log counts who is left, as HAProxy's does: a request that reached a server has left it by now.
         self.lease = None;
+        if end.phase != Phase::Queue {
+            self.sessions = None;
+        }
+        self.write_log(worker, connection, end);
         self.sessions = None;
         self.permits.clear();
         worker.shelve_scratch(self.scratch);

@@ -44,10 +44,15 @@ impl Stream<'_> {
     /// Ends a request that cannot go on: tells the client, if it can still be told.
     pub(super) async fn refuse(&mut self, end: End) -> End {
         let termination = judge(end.cause, end.phase);
+        // An order to end was heard; what follows it is not to be ended by the same order.
+        self.connection.place.entry.kill.set(None);
         if self.e.status.is_some() {
-            // Its answer has begun: all that is left is to cut it off visibly.
+            // Its answer has begun: all that is left is to cut it off.
             self.close = true;
-            self.connection.io.reset_on_close();
+            if self.cut_visibly {
+                self.connection.io.reset_on_close();
+            }
+            self.cut_visibly = true;
             return end;
         }
         self.e.status = termination.status;

@@ -39,6 +39,8 @@ pub enum Next {
     KeepAlive,
     /// Close; the client has everything and sends nothing more that matters.
     Close,
+    /// Close without a word: what was sent was cut short and must look so.
+    Cut,
     /// Close, but read on for a while first: the client may still be sending.
     Linger,
     /// It was upgraded.
@@ -194,6 +196,8 @@ struct Stream<'c> {
     upload: upload::Upload,
     /// The client asked to end the connection, or it must end for another reason.
     close: bool,
+    /// The answer was cut short, and only a reset shows the client that it was.
+    cut_visibly: bool,
     /// The next attempt only replaces a kept connection that turned out dead.
     replacing: bool,
     /// A socket to tunnel to, once the server switched protocols.
@@ -259,6 +263,7 @@ impl<'c> Stream<'c> {
             upload: upload::Upload::none(),
             close: false,
             replacing: false,
+            cut_visibly: false,
             switched: None,
             connection,
         }

@@ -163,11 +163,10 @@ impl<'a> Facts<'a> {
         for (known, _, value) in head.fields() {
             let err = |reason| Err((reason, head.offset_of(value)));
             match known {
-                Known::Host if is_request => {
-                    if facts.host.replace(value).is_some() {
-                        return err(RejectReason::HostRepeated);
-                    }
-                }
+                Known::Host if is_request => match facts.host.replace(value) {
+                    None => {}
+                    Some(_) => return err(RejectReason::HostRepeated),
+                },
                 Known::ContentLength => {
                     let Some(length) = parse_length(value) else { return err(RejectReason::LengthMalformed) };
                     if facts.length.replace(length).is_some() {

@@ -1,0 +1,95 @@
+//! Operators, who say sensible and senseless things at any time.
+
+use std::time::SystemTime;
+
+use lockgate::core::fleet::event::*;
+use lockgate::core::server::AdminState;
+
+use crate::map;
+use crate::world::World;
+
+impl World {
+    fn operator(&self) -> Origin {
+        let at = SystemTime::UNIX_EPOCH + (self.now - self.start);
+        Origin { way: Way::Cli, who: "ops".into(), at }
+    }
+
+    /// One order, by chance.
+    pub fn order(&mut self) {
+        let server = self.any_server();
+        let by = self.operator();
+        self.tally.orders += 1;
+        match self.rng.u32(0..20) {
+            0..10 => {
+                let state = match self.rng.u32(0..5) {
+                    0 => AdminState::Maint,
+                    1 => AdminState::Drain,
+                    _ => AdminState::Ready,
+                };
+                self.oracle.admin(server, state);
+                self.apply(Event::SetAdminState { server, state, by });
+            }
+            10..13 => {
+                let health = match self.rng.u32(0..4) {
+                    0 => ForcedHealth::Down,
+                    1 => ForcedHealth::Stopping,
+                    _ => ForcedHealth::Up,
+                };
+                if self.fleet.server(server).is_some_and(|s| !s.state.is_in_maintenance()) {
+                    self.oracle.health(server, health);
+                }
+                self.apply(Event::SetHealth { server, health, by });
+            }
+            13..15 => {
+                let weight = match self.rng.u32(0..3) {
+                    0 => WeightChange::Percent(self.rng.u32(0..300)),
+                    _ => WeightChange::Absolute(self.rng.u32(0..300)),
+                };
+                self.try_order(Event::SetWeight { server, weight, by });
+            }
+            15 => {
+                let ip = self.rng.bool().then(|| map::ip(self.rng.u32(200..210)));
+                let port = self.rng.bool().then(|| self.rng.u16(0..3));
+                let first = self.fleet.server(server).is_some_and(|s| s.address.is_none());
+                if first && ip.is_some() && port != Some(0) {
+                    self.oracle.resolved(server);
+                }
+                self.try_order(Event::SetAddress { server, ip, port, by });
+            }
+            16..18 => {
+                let maxconn = self.rng.u32(0..5);
+                self.apply(Event::SetMaxconn { server, maxconn });
+            }
+            18 => {
+                let enabled = self.rng.u32(0..4) > 0;
+                let state = self.fleet.server(server).map(|s| (s.state.checked, s.state.checks_enabled));
+                if state == Some((true, !enabled)) {
+                    self.oracle.checks(server, enabled);
+                }
+                self.try_order(Event::SetChecks { server, enabled });
+            }
+            _ => {
+                let on = self.rng.u32(0..3) == 0;
+                self.apply(Event::SetMaintenance { backend: server.backend, on });
+            }
+        }
+    }
+
+    /// An order that may be refused: then nothing has changed.
+    fn try_order(&mut self, event: Event) -> bool {
+        let before = (self.fleet.saved_state(), self.fleet.snapshot().generation, self.fleet.next_timeout());
+        match self.fleet.apply(event, self.now) {
+            Ok(effects) => {
+                self.carry_out(effects);
+                true
+            }
+            Err(refusal) => {
+                assert!(!refusal.to_string().is_empty());
+                let after = (self.fleet.saved_state(), self.fleet.snapshot().generation, self.fleet.next_timeout());
+                assert_eq!(before, after, "a refused order changed something");
+                self.tally.refused_orders += 1;
+                false
+            }
+        }
+    }
+}
