@@ -31,9 +31,9 @@ use crate::runtime::notify::notify;
 use crate::runtime::shared::{CONTROL_BACKLOG, Shared, WorkerReport};
 use crate::runtime::worker::{WorkerHandle, WorkerOrder, local_runtime, spawn};
 use crate::runtime::{clock, limits};
-use crate::tls::Resumption;
 use crate::tls::acceptor;
 use crate::tls::store::CertificateStore;
+use crate::tls::{MonotonicClock, Resumption};
 
 /// How often a stopping process looks whether its workers are gone.
 const LEAVE_POLL: Duration = Duration::from_millis(10);
@@ -95,7 +95,8 @@ fn start(model: Model, descriptors: u64) -> Result<(Started, Listening)> {
     let process = ProcessLive::new();
     let (log_writer, worker_logs, log) =
         LogWriter::start(&model.global.logs, log_setup(threads, &process)).context("cannot start logging")?;
-    let mut contexts = bind_contexts(&model)?;
+    let resumption = resumption(&model)?;
+    let mut contexts = bind_contexts(&model, &resumption)?;
     let (listeners, listening) = open_binds(&model.binds, threads)?;
     for (context, (_, got)) in contexts.iter_mut().zip(&listening.binds) {
         if let BindAddress::Tcp(address) = got {
@@ -135,6 +136,7 @@ fn start(model: Model, descriptors: u64) -> Result<(Started, Listening)> {
         workers: workers.clone(),
         log: log.clone(),
         lookup: Lookup::system(),
+        resumption,
         state_file,
         listeners: (model.binds.len() + model.global.admin.len()) as u32,
         global: model.global,
@@ -154,11 +156,14 @@ fn log_setup(workers: usize, live: &Arc<ProcessLive>) -> LogSetup {
     }
 }
 
-/// What every worker needs to know of each bind.
-fn bind_contexts(model: &Model) -> Result<Vec<BindContext>> {
+fn resumption(model: &Model) -> Result<Arc<Resumption>> {
     let started = clock::now();
-    let clock: crate::tls::MonotonicClock = Arc::new(move || clock::now().saturating_duration_since(started));
-    let resumption = Resumption::new(&model.global.tls, clock)?;
+    let clock: MonotonicClock = Arc::new(move || clock::now().saturating_duration_since(started));
+    Ok(Resumption::new(&model.global.tls, clock)?)
+}
+
+/// What every worker needs to know of each bind.
+fn bind_contexts(model: &Model, resumption: &Arc<Resumption>) -> Result<Vec<BindContext>> {
     let per_source: Vec<_> = model.fleet.frontends.iter().map(|_| Arc::new(PerSource::default())).collect();
     let mut contexts = Vec::with_capacity(model.binds.len());
     for (number, bind) in model.binds.iter().enumerate() {
@@ -170,7 +175,7 @@ fn bind_contexts(model: &Model) -> Result<Vec<BindContext>> {
                 let store = CertificateStore::load(&spec.certificates)
                     .with_context(|| format!("frontend {name}: cannot use the certificates"))?;
                 let context = format!("{name} {}", shown(&bind.address));
-                Some(acceptor::server_config(spec, &context, &resumption, &store)?)
+                Some(acceptor::server_config(spec, &context, resumption, &store)?)
             }
         };
         contexts.push(BindContext {

@@ -26,6 +26,7 @@ use crate::runtime::clock;
 use crate::runtime::notify::notify;
 use crate::runtime::shared::{BadMessage, Shared, WorkerReport};
 use crate::runtime::worker::WorkerHandle;
+use crate::tls::Resumption;
 
 use self::state_file::StateFile;
 
@@ -39,6 +40,7 @@ pub struct Control {
     workers: Vec<WorkerHandle>,
     log: ControlLog,
     lookup: Rc<Lookup>,
+    resumption: Arc<Resumption>,
     rates: Rates,
     errors: VecDeque<BadMessage>,
     errors_total: u64,
@@ -72,6 +74,8 @@ pub struct ControlParts {
     pub log: ControlLog,
     /// DNS.
     pub lookup: Lookup,
+    /// TLS sessions and ticket keys.
+    pub resumption: Arc<Resumption>,
     /// Where operator state is kept.
     pub state_file: Option<StateFile>,
     /// The `global` section.
@@ -96,6 +100,7 @@ impl ControlHandle {
             workers: parts.workers,
             log: parts.log,
             lookup: Rc::new(parts.lookup),
+            resumption: parts.resumption,
             errors: VecDeque::new(),
             errors_total: 0,
             state_file: parts.state_file,
@@ -176,7 +181,7 @@ impl ControlHandle {
         }
     }
 
-    /// Samples rates once a second and tells systemd how we are. Never returns.
+    /// Once a second: samples rates, retires ticket keys, tells systemd how we are. Never returns.
     pub async fn keep_rates(self) {
         let mut tick = tokio::time::interval(std::time::Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -187,6 +192,7 @@ impl ControlHandle {
             let admin = control.shared.process.admin_connections.load(Ordering::Relaxed);
             control.rates.sample(&control.fleet, admin, clock::now());
             control.sample_idleness();
+            control.resumption.rotate();
             let now = control.status_line();
             if now != status {
                 notify(&format!("STATUS={now}"));

@@ -8,7 +8,7 @@
 use std::cell::Cell;
 use std::io;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustls::pki_types::{DnsName, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,6 +17,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::core::fleet::snapshot::ConnectTo;
 use crate::core::health::{CheckKind, CheckOutcome, CheckSpec, CheckStatus, CheckTls};
+use crate::runtime::clock;
 use crate::tls::HandshakeError;
 
 mod client_configs;
@@ -31,7 +32,7 @@ const TEXT_MAX_CHARS: usize = 120;
 
 /// Does one check of the server at `to` (check address and port already applied), within `check.timeout`.
 pub async fn probe(check: &CheckSpec, to: &ConnectTo) -> CheckOutcome {
-    let start = now();
+    let start = clock::now();
     let progress = Progress { layer: Cell::new(Layer::Connection), code: Cell::new(None) };
     let verdict = match tokio::time::timeout(check.timeout, attempt(check, to, &progress)).await {
         Ok(verdict) => verdict,
@@ -40,7 +41,7 @@ pub async fn probe(check: &CheckSpec, to: &ConnectTo) -> CheckOutcome {
     CheckOutcome {
         status: verdict.status,
         code: verdict.code,
-        duration: now().saturating_duration_since(start),
+        duration: clock::now().saturating_duration_since(start),
         text: verdict.text,
     }
 }
@@ -164,9 +165,4 @@ fn phrase(error: &io::Error) -> String {
 /// Text fit for a log line and a CSV cell: no control characters, not overlong.
 fn printable(text: &str) -> Box<str> {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(TEXT_MAX_CHARS).collect::<String>().into()
-}
-
-#[allow(clippy::disallowed_methods, reason = "the one place in this room that reads the clock")]
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }

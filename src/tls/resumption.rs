@@ -5,6 +5,7 @@
 //! name that stays the same over reloads and certificate renewals, so that neither makes clients start anew.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -25,6 +26,8 @@ const LIFETIME_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 pub struct Resumption {
     tickets: TicketKeys,
     sessions: SessionCache,
+    lookups: AtomicU64,
+    misses: AtomicU64,
 }
 
 /// The system gave no random bytes for a ticket key.
@@ -38,6 +41,8 @@ impl Resumption {
         Ok(Arc::new(Resumption {
             tickets: TicketKeys::new(spec.ticket_rotation, clock.clone())?,
             sessions: SessionCache::new(spec.session_cache, session_lifetime(spec), clock),
+            lookups: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
         }))
     }
 
@@ -52,6 +57,20 @@ impl Resumption {
     /// Handshakes do this too; called now and then, it erases keys on time when there are none.
     pub fn rotate(&self) {
         self.tickets.rotate_if_due();
+    }
+
+    /// How often clients offered a session to resume, by id or ticket, and how often it was not found or not ours
+    /// (`SslCacheLookups`, `SslCacheMisses`).
+    pub fn lookups(&self) -> (u64, u64) {
+        (self.lookups.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+    }
+
+    fn count(&self, found: Option<Vec<u8>>) -> Option<Vec<u8>> {
+        self.lookups.fetch_add(1, Ordering::Relaxed);
+        if found.is_none() {
+            self.misses.fetch_add(1, Ordering::Relaxed);
+        }
+        found
     }
 
     /// Sessions in the cache.
@@ -103,7 +122,7 @@ impl ProducesTickets for Context {
     }
 
     fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
-        self.shared.tickets.open(&self.id, cipher)
+        self.shared.count(self.shared.tickets.open(&self.id, cipher))
     }
 }
 
@@ -113,11 +132,11 @@ impl StoresServerSessions for Context {
     }
 
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.shared.sessions.get(&self.id, key)
+        self.shared.count(self.shared.sessions.get(&self.id, key))
     }
 
     fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.shared.sessions.take(&self.id, key)
+        self.shared.count(self.shared.sessions.take(&self.id, key))
     }
 
     fn can_cache(&self) -> bool {

@@ -363,7 +363,6 @@ impl Stream<'_> {
                 }
             }
             Some(text) => {
-                server.live.counters.inc(self.worker.shard, Counter::Hanafail);
                 if errors.fetch_add(1, Ordering::AcqRel) + 1 >= spec.error_limit {
                     errors.store(0, Ordering::Relaxed);
                     let event = Event::Observed { server: server.id, text: text.into() };

@@ -159,17 +159,15 @@ impl Download {
                 }
             }
             Kind::UntilClose => self.direct = buffer.len(),
-            Kind::Chunked { decoder, to_chunks } => {
-                match reframe(decoder, buffer, out, *to_chunks) {
-                    Ok(true) => self.kind = Kind::Done,
-                    Ok(false) => {}
-                    Err(reject) if self.moved == 0 => return Err(DownloadError::Bad(reject)),
-                    Err(reject) => {
-                        self.broken = Some(reject);
-                        self.kind = Kind::Done;
-                    }
+            Kind::Chunked { decoder, to_chunks } => match reframe(decoder, buffer, out, *to_chunks) {
+                Ok(true) => self.kind = Kind::Done,
+                Ok(false) => {}
+                Err(reject) if self.moved == 0 => return Err(DownloadError::Bad(reject)),
+                Err(reject) => {
+                    self.broken = Some(reject);
+                    self.kind = Kind::Done;
                 }
-            }
+            },
         }
         Ok(())
     }

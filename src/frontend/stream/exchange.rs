@@ -496,7 +496,8 @@ fn take_head(side: &mut ServerSide, head: &mut Head, limits: &HttpLimits) -> Res
     }
 }
 
-fn status_line(out: &mut Vec<u8>, head: &Head) {
+/// The status line of an answer to a client; it speaks our version of HTTP, whatever the server spoke.
+pub(super) fn status_line(out: &mut Vec<u8>, head: &Head) {
     let status = head.status();
     out.extend_from_slice(b"HTTP/1.1 ");
     let _ = write!(out, "{status}");

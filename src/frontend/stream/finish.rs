@@ -159,6 +159,10 @@ impl Epilogue {
         counters.slide(shard, Counter::ConnectSlide, ms(t.connect));
         counters.slide(shard, Counter::ResponseSlide, ms(t.response));
         counters.slide(shard, Counter::TotalSlide, u64::from(t.active));
+        counters.raise(shard, Counter::QueueMaxMs, ms(t.queue));
+        counters.raise(shard, Counter::ConnectMaxMs, ms(t.connect));
+        counters.raise(shard, Counter::ResponseMaxMs, ms(t.response));
+        counters.raise(shard, Counter::TotalMaxMs, u64::from(t.active));
     }
 
     fn write_log(&mut self, worker: &Worker, connection: &Connection, end: End) {

@@ -4,11 +4,12 @@ use std::future::poll_fn;
 use std::io::IoSlice;
 use std::task::Poll;
 
+use super::exchange::status_line;
 use super::rules::Local;
 use super::{End, Stream};
 use crate::core::fleet::spec::HttpLimits;
 use crate::core::http::Version;
-use crate::core::http::h1::Body;
+use crate::core::http::h1::{self, Body, Parsed};
 use crate::core::route::FixedAnswer;
 use crate::core::termination::{Cause, Phase, judge};
 use crate::frontend::answer::{self, Manner};
@@ -32,6 +33,7 @@ impl Stream<'_> {
             }
         };
         self.e.scratch.out = out;
+        self.apply_rules_to_own_answer();
         self.e.status = Some(status);
         self.write_out(Phase::Request).await?;
         Ok(End::new(Cause::Local(status), Phase::Request))
@@ -85,6 +87,7 @@ impl Stream<'_> {
             }
         }
         self.e.scratch.out = out;
+        self.apply_rules_to_own_answer();
         // As HAProxy, no bytes are counted for what answers a request that could not be read.
         let before = self.e.bytes_out;
         let _ = self.write_out(end.phase).await;
@@ -92,6 +95,28 @@ impl Stream<'_> {
             self.e.bytes_out = before;
         }
         end
+    }
+
+    /// The frontend's response rules hold for answers made here too (HAProxy: `http-after-response`). The answer is in
+    /// the scratch's `out`; a request that was not understood has none of the values rules may ask for.
+    fn apply_rules_to_own_answer(&mut self) {
+        let snapshot = self.e.snapshot.clone();
+        let spec = &snapshot.frontends[self.e.frontend].spec;
+        if spec.response_rules.is_empty() || !self.e.understood {
+            return;
+        }
+        let out = std::mem::take(&mut self.e.scratch.out);
+        let limits = HttpLimits::default();
+        let Ok(Parsed::Complete { consumed }) = h1::parse_response(&out, &mut self.e.scratch.response, &limits) else {
+            self.e.scratch.out = out;
+            return;
+        };
+        self.apply_response_rules(&spec.response_rules);
+        let scratch = &mut *self.e.scratch;
+        status_line(&mut scratch.out, &scratch.response);
+        scratch.response.write_fields(&mut scratch.out);
+        scratch.out.extend_from_slice(b"\r\n");
+        scratch.out.extend_from_slice(&out[consumed..]);
     }
 
     /// A body that nobody will read: taken from the buffer if it is all there, else the connection cannot go on.
