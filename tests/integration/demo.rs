@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use crate::support::proxy::BINARY;
 use crate::support::{tools, until};
 
+/// A running demo, and what it has said.
 struct Demo {
     process: tools::Running,
     output: Arc<Mutex<String>>,
@@ -38,11 +39,16 @@ impl Demo {
         self.output.lock().unwrap().clone()
     }
 
-    /// The commands it tells to try: lines that begin, behind blanks or a `$`, with a program's name.
+    /// The commands it tells to try: `what it does   curl …   (a remark)`.
     fn commands(&self) -> Vec<String> {
         let text = self.text();
-        let lines = text.lines().map(|line| line.trim_start_matches([' ', '$', '\t']));
-        lines.filter(|l| ["curl ", "lockgate ", BINARY].iter().any(|p| l.starts_with(p))).map(str::to_owned).collect()
+        let programs = ["curl ", BINARY];
+        let command = |line: &str| {
+            let at = programs.iter().filter_map(|program| line.find(&format!("  {program}"))).min()?;
+            let command = line[at..].trim_start();
+            Some(command.split("   (").next().unwrap_or(command).to_owned())
+        };
+        text.lines().filter_map(command).collect()
     }
 }
 
@@ -61,8 +67,7 @@ fn what_it_tells_to_try_works() {
         let commands = demo.commands();
         ["curl ", "https://", " drain", " ready"].iter().all(|needle| commands.iter().any(|c| c.contains(needle)))
     });
-    // The whole text arrives at once; a moment later it is complete.
-    until("the text to end", || demo.text().ends_with('\n'));
+    until("the end of the text", || demo.text().contains("Ctrl-C"));
     let commands = demo.commands();
     assert!(commands.len() >= 4, "{}", demo.text());
     for command in &commands {
@@ -85,6 +90,7 @@ fn what_it_tells_to_try_works() {
 fn two_demos_do_not_meet() {
     let demos = [Demo::start(), Demo::start()];
     for demo in &demos {
-        until("something to try", || demo.commands().iter().any(|c| c.starts_with("curl ")));
+        let found = crate::support::eventually_or(crate::support::PATIENCE, || demo.commands().pop());
+        assert!(found.is_some(), "a demo does not start: {}", demo.text());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::certificates::Authority;
 use crate::support::origin::{Origin, OriginConn, Reply};
@@ -259,13 +259,16 @@ fn three_failures_take_a_server_down_and_three_passes_bring_it_back() {
 #[test]
 fn intervals_follow_the_state() {
     let (origin, healthy) = switchable();
-    let site = checked(&origin, "interval: 60s, fastinter: 50ms, downinter: 100ms, timeout: 50ms, rise: 2, fall: 2");
-    assert_eq!(origin.requests().len(), 1);
-    holds_for(Duration::from_millis(300), "a settled server is left in peace", || origin.requests().len() == 1);
+    let site = checked(&origin, "interval: 2s, fastinter: 50ms, downinter: 300ms, timeout: 50ms, rise: 2, fall: 3");
+    holds_for(Duration::from_millis(700), "a settled server is left in peace", || origin.requests().len() == 1);
     healthy.store(false, Ordering::SeqCst);
-    // Down by hand: checked at `downinter` from now on, and still failing.
-    site.order("set server web/s1 health down");
-    until("checks at downinter", || origin.requests().len() >= 4);
+    until("the first failure", || origin.requests().len() == 2);
+    let failing = Instant::now();
+    site.wait_status("s1", "DOWN");
+    assert!(failing.elapsed() < Duration::from_millis(250), "two more at fastinter, but {:?}", failing.elapsed());
+    let (down, before) = (Instant::now(), origin.requests().len());
+    until("checks at downinter", || origin.requests().len() == before + 3);
+    assert!((600..1500).contains(&down.elapsed().as_millis()), "three at downinter took {:?}", down.elapsed());
     healthy.store(true, Ordering::SeqCst);
     site.wait_status("s1", "UP");
 }
