@@ -144,7 +144,7 @@ fn print_what_to_try(listening: &app::Listening, folder: &Path, servers: &[Socke
     let ctl = ctl.replacen("lockgate", &program, 1);
     let first = servers.first().map(ToString::to_string).unwrap_or_default();
     println!(
-        "lockgate demo: {} web servers behind http://127.0.0.1:{http}/ and https://127.0.0.1:{https}/
+        "Demo: {} web servers behind http://127.0.0.1:{http}/ and https://127.0.0.1:{https}/
 
 Try, in another terminal:
 

@@ -70,6 +70,18 @@ pub struct WorkerParts {
     pub seed: u64,
 }
 
+/// A snapshot held by one worker: cloning the `Rc` around it costs no atomic operation on memory all workers share.
+#[derive(Debug)]
+pub struct Pinned(Arc<Snapshot>);
+
+impl std::ops::Deref for Pinned {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.0
+    }
+}
+
 /// A worker. Everything in it belongs to one thread.
 pub struct Worker {
     /// Its position.
@@ -92,7 +104,8 @@ pub struct Worker {
     pub binds: Vec<Rc<BindContext>>,
     /// Turns of source addresses.
     pub source_turn: Cell<usize>,
-    snapshot: RefCell<Rc<Arc<Snapshot>>>,
+    snapshot: RefCell<Rc<Pinned>>,
+    #[allow(clippy::vec_box, reason = "the boxes are what is handed out")]
     scratch: RefCell<Vec<Box<Scratch>>>,
     peers: Vec<WorkerHandle>,
 }
@@ -100,11 +113,11 @@ pub struct Worker {
 impl Worker {
     /// The newest snapshot. Pinning it costs no atomic write.
     #[inline]
-    pub fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+    pub fn snapshot(&self) -> Rc<Pinned> {
         let newest = self.shared.snapshot.load();
         let mut pinned = self.snapshot.borrow_mut();
-        if !Arc::ptr_eq(&newest, &pinned) {
-            *pinned = Rc::new(Arc::clone(&newest));
+        if !Arc::ptr_eq(&newest, &pinned.0) {
+            *pinned = Rc::new(Pinned(Arc::clone(&newest)));
         }
         pinned.clone()
     }
@@ -148,7 +161,7 @@ pub async fn run(parts: WorkerParts) {
             }
         }
     }
-    let pinned = Rc::new(shared.snapshot.load_full());
+    let pinned = Rc::new(Pinned(shared.snapshot.load_full()));
     let worker = Rc::new(Worker {
         index,
         shard: Shard(index),

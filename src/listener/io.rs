@@ -45,9 +45,10 @@ impl ClientIo {
     /// Writes some of the slices, in order.
     #[inline]
     pub fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        match self {
-            ClientIo::Plain(s) => Pin::new(s).poll_write_vectored(cx, slices),
-            ClientIo::Tls(s) => Pin::new(s).poll_write_vectored(cx, slices),
+        match (self, slices) {
+            (ClientIo::Plain(s), [one]) => Pin::new(s).poll_write(cx, one),
+            (ClientIo::Plain(s), _) => Pin::new(s).poll_write_vectored(cx, slices),
+            (ClientIo::Tls(s), _) => Pin::new(s).poll_write_vectored(cx, slices),
         }
     }
 

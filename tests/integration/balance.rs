@@ -227,8 +227,10 @@ fn a_source_address_may_be_chosen() {
     let noted = std::sync::Arc::clone(&peers);
     let origin = Origin::script(move |conn| {
         noted.lock().unwrap().push(conn.wire.transport().tcp().unwrap().peer_addr()?.ip().to_string());
-        conn.request()?;
-        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        if conn.request()?.is_some() {
+            conn.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
+        }
+        Ok(())
     });
     let site = Site::of(&[&origin]).backend("source: [ 127.0.0.11, 127.0.0.12 ]").start();
     for _ in 0..4 {

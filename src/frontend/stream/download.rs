@@ -10,6 +10,9 @@ use crate::listener::ClientIo;
 use crate::runtime::buffer::{Buffer, BufferShelf, LARGE_BUFFER_BYTES};
 use crate::runtime::socket::Socket;
 
+/// A piece of body up to this size is copied behind the head instead of written from where it is.
+const COPIED_MAX_BYTES: usize = 4096;
+
 /// The state of a download.
 #[derive(Debug)]
 pub(super) struct Download {
@@ -81,6 +84,12 @@ impl Download {
     ) -> Result<Progress, DownloadError> {
         loop {
             self.decode(buffer, out)?;
+            if self.direct > 0 && self.direct <= COPIED_MAX_BYTES && self.written < out.len() {
+                // One slice costs the kernel less than two, and copying so little costs less than that.
+                out.extend_from_slice(&buffer.filled()[..self.direct]);
+                buffer.consume(self.direct);
+                self.direct = 0;
+            }
             while self.written < out.len() || self.direct > 0 {
                 let head = &out[self.written..];
                 let body = &buffer.filled()[..self.direct];
