@@ -29,7 +29,7 @@ fn deploy(mode: &str) -> Vec<Vec<String>> {
     let site = servers
         .iter()
         .fold(site, |site, nginx| site.server(nginx.addr(), ""))
-        .backend("health_check: { path: /health, interval: 400ms, timeout: 300ms, rise: 3, fall: 3 }")
+        .backend("health_check: { path: /health, interval: 500ms, timeout: 500ms, rise: 3, fall: 3 }")
         .start();
     let script = site.dir.path().join("deploy.sh");
     std::fs::write(&script, SCRIPT).unwrap();
