@@ -2,12 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::connection::{self, Arrival};
 use super::registry::{Doing, Registry};
@@ -30,6 +32,8 @@ use crate::runtime::worker::{Handover, WorkerHandle, WorkerOrder};
 
 /// How often log lines that wait for company are sent on.
 const LOG_FLUSH: Duration = Duration::from_millis(10);
+/// How long a draining worker waits for its listeners to be emptied.
+const LAST_ACCEPTS: Duration = Duration::from_millis(200);
 /// How often idle server connections are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Scratch spaces kept for reuse.
@@ -102,6 +106,8 @@ pub struct Worker {
     pub registry: Rc<Registry>,
     /// Binds.
     pub binds: Vec<Rc<BindContext>>,
+    /// Said when no more connections are to be accepted.
+    drain: Notify,
     /// Turns of source addresses.
     pub source_turn: Cell<usize>,
     snapshot: RefCell<Rc<Pinned>>,
@@ -172,6 +178,7 @@ pub async fn run(parts: WorkerParts) {
         rng: RefCell::new(fastrand::Rng::with_seed(seed)),
         registry: Rc::new(Registry::default()),
         binds: contexts,
+        drain: Notify::new(),
         source_turn: Cell::new(index),
         snapshot: RefCell::new(pinned),
         scratch: RefCell::new(Vec::new()),
@@ -190,8 +197,10 @@ pub async fn run(parts: WorkerParts) {
             None | Some(WorkerOrder::Stop) => break,
             Some(WorkerOrder::Drain) => {
                 draining = true;
+                worker.drain.notify_waiters();
                 for task in accepting.drain(..) {
-                    task.abort();
+                    // Each ends once nothing is left to accept, unless it waits for a place under `maxconn`.
+                    let _ = tokio::time::timeout(LAST_ACCEPTS, task).await;
                 }
                 worker.registry.for_each(|e| e.wake());
                 let watched = worker.clone();
@@ -294,7 +303,19 @@ async fn accept_loop(worker: Rc<Worker>, bind: usize, acceptor: Acceptor) {
     let frontend = worker.binds[bind].frontend;
     let Some(of_frontend) = worker.shared.frontend_permits.get(frontend).cloned() else { return };
     loop {
-        let (socket, peer) = acceptor.next().await;
+        let next = acceptor.next();
+        let (socket, peer) = if worker.shared.is_draining() {
+            // What the kernel has already taken in is served; closing the socket now would reset it.
+            let mut next = std::pin::pin!(next);
+            let ready = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await;
+            let Poll::Ready(arrived) = ready else { return };
+            arrived
+        } else {
+            tokio::select! {
+                arrived = next => arrived,
+                () = worker.drain.notified() => continue,
+            }
+        };
         // Over the limit a connection waits here, and those behind it in the kernel's queue; none is refused.
         if of_frontend.available_permits() == 0 || worker.shared.connection_permits.available_permits() == 0 {
             worker.shared.process.maxconn_reached.fetch_add(1, Ordering::Relaxed);
@@ -366,6 +387,11 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Caught at the connection's task: this one is lost, the others go on.
+            self.frontend.counters.inc(Shard(self.worker), Counter::Eint);
+            tracing::error!(worker = self.worker, "a connection ended in a panic");
+        }
         self.shared.process.connections.fall();
         self.frontend.connections.fall();
         if let Some(load) = self.shared.worker_load.get(self.worker) {
