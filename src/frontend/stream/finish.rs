@@ -45,7 +45,7 @@ impl Stream<'_> {
 }
 
 /// Ends after which a connection cannot carry another request, whatever was agreed.
-fn end_closes(end: End) -> bool {
+pub(super) fn end_closes(end: End) -> bool {
     !matches!(
         (end.cause, end.phase),
         (Cause::Done | Cause::Local(_) | Cause::Denied(_), _)
