@@ -32,6 +32,8 @@ use crate::runtime::worker::{Handover, WorkerHandle, WorkerOrder};
 const LOG_FLUSH: Duration = Duration::from_millis(10);
 /// How often idle server connections are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How long connections that are ordered to end may take to do so.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
 /// Scratch spaces kept for reuse.
 const SCRATCH_MAX: usize = 64;
 /// A new connection goes to another worker if this one has so many more.
@@ -174,7 +176,11 @@ pub async fn run(parts: WorkerParts) {
     loop {
         let order = if draining && worker.registry.is_empty() { None } else { orders.recv().await };
         match order {
-            None | Some(WorkerOrder::Stop) => break,
+            None => break,
+            Some(WorkerOrder::Stop) => {
+                end_all(&worker).await;
+                break;
+            }
             Some(WorkerOrder::Drain) => {
                 draining = true;
                 for task in accepting.drain(..) {
@@ -196,6 +202,15 @@ pub async fn run(parts: WorkerParts) {
     }
     housekeeping.abort();
     worker.log.borrow_mut().flush();
+}
+
+/// Orders every connection to end, and lets each write its log line.
+async fn end_all(worker: &Worker) {
+    let until = clock::now() + STOP_PATIENCE;
+    worker.registry.for_each(|e| e.end(b'K'));
+    while !worker.registry.is_empty() && clock::now() < until {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 fn obey(worker: &Rc<Worker>, order: WorkerOrder) {
