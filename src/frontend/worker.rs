@@ -1,8 +1,8 @@
 //! A worker thread: what it holds, and its life: accept, serve, obey orders, leave.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
