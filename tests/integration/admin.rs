@@ -246,7 +246,11 @@ fn counters_are_cleared() {
     let origin = Origin::named("s1");
     let site = Site::of(&[&origin]).start();
     site.get("/");
-    until("the request to be counted", || site.stat("web", "s1").number("stot") == 1);
+    site.logs.row_of("/");
+    until("the request to be over", || {
+        let server = site.stat("web", "s1");
+        (server.number("stot"), server.number("scur")) == (1, 0)
+    });
     site.order("clear counters");
     assert_eq!(site.stat("web", "s1").number("stot"), 1, "only maxima");
     assert_eq!(site.stat("web", "s1").number("smax"), 0);
