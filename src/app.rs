@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
 
 use crate::admin::AdminServer;
 use crate::config::model::{Bind, BindAddress, Model};
@@ -35,6 +36,8 @@ use crate::tls::acceptor;
 use crate::tls::store::CertificateStore;
 use crate::tls::{MonotonicClock, Resumption};
 
+/// How often the workers are looked at.
+const WORKER_WATCH: Duration = Duration::from_secs(1);
 /// How often a stopping process looks whether its workers are gone.
 const LEAVE_POLL: Duration = Duration::from_millis(10);
 
@@ -70,20 +73,21 @@ pub fn run(model: Model, on_listening: impl FnOnce(&Listening)) -> Result<()> {
         // Admin sockets are opened before anything is said to be up, so that a clash ends the start.
         let server = AdminServer::bind(&admin_sockets).context("cannot open an admin socket")?;
         let orders = Rc::new(ControlOrders::new(control.clone()));
-        let admin = tokio::task::spawn_local(async move {
+        let mut tasks = JoinSet::new();
+        let admin = tasks.spawn_local(async move {
             let Err(error) = server.serve(orders).await;
             tracing::error!(%error, "admin sockets cannot be served");
         });
-        tokio::task::spawn_local(control.clone().hear_workers(reports));
-        tokio::task::spawn_local(control.clone().keep_rates());
+        tasks.spawn_local(control.clone().hear_workers(reports));
+        tasks.spawn_local(control.clone().keep_rates());
         control.carry_out(first_effects);
-        tokio::task::spawn_local(control.clone().run_timers());
+        tasks.spawn_local(control.clone().run_timers());
         log.event(5, &format!("lockgate {} started.", env!("CARGO_PKG_VERSION")));
         on_listening(&listening);
-        serve_until_signal(&log_writer).await?;
+        serve_until_signal(&log_writer, &mut tasks, &threads).await?;
         leave(&shared, &workers, threads, grace, &log).await?;
         admin.abort();
-        let _ = admin.await;
+        tasks.shutdown().await;
         remove_unix_binds(&listening);
         log_writer.shutdown();
         Ok(())
@@ -251,8 +255,10 @@ fn spawn_workers(
     Ok((handles, threads))
 }
 
-/// Serves until SIGTERM or SIGINT.
-async fn serve_until_signal(log_writer: &LogWriter) -> Result<()> {
+/// Serves until SIGTERM or SIGINT. A control task or a worker that ends before that ends the process, because its state
+/// can no longer be trusted; the service manager starts it anew.
+async fn serve_until_signal(log_writer: &LogWriter, tasks: &mut JoinSet<()>, threads: &[JoinHandle<()>]) -> Result<()> {
+    let mut look = tokio::time::interval(WORKER_WATCH);
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
     let mut usr1 = signal(SignalKind::user_defined1())?;
@@ -262,6 +268,15 @@ async fn serve_until_signal(log_writer: &LogWriter) -> Result<()> {
             _ = term.recv() => return Ok(()),
             _ = int.recv() => return Ok(()),
             _ = usr1.recv() => log_writer.reopen(),
+            ended = tasks.join_next() => match ended {
+                Some(Err(error)) => anyhow::bail!("a control task failed: {error}"),
+                _ => anyhow::bail!("a control task ended"),
+            },
+            _ = look.tick() => {
+                if threads.iter().any(JoinHandle::is_finished) {
+                    anyhow::bail!("a worker ended");
+                }
+            }
             _ = hup.recv() => tracing::warn!("this version does not reload its configuration; restart to apply changes"),
         }
     }

@@ -173,7 +173,7 @@ fn literal_end(bytes: &[u8], at: usize) -> usize {
         return (find(b"*/", 2) + 2).min(bytes.len());
     }
     let in_word = at > 0 && (bytes[at - 1].is_ascii_alphanumeric() || bytes[at - 1] == b'_');
-    if rest[0] == b'r' && !in_word || rest.starts_with(b"br") && !in_word {
+    if !in_word && (rest[0] == b'r' || rest.starts_with(b"br")) {
         let hashes_at = if rest[0] == b'b' { 2 } else { 1 };
         let hashes = rest[hashes_at..].iter().take_while(|&&b| b == b'#').count();
         if rest.get(hashes_at + hashes) == Some(&b'"') {

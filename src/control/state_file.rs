@@ -30,8 +30,14 @@ impl StateFile {
         })
     }
 
-    /// Starts the thread that writes `path`.
+    /// Starts the thread that writes `path`. Its folder must be there: an order that cannot be kept is better known
+    /// now than after a crash.
     pub fn open(path: PathBuf) -> io::Result<StateFile> {
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !folder.is_dir() {
+            let text = format!("state_file: the folder {} does not exist; create it", folder.display());
+            return Err(io::Error::new(io::ErrorKind::NotFound, text));
+        }
         let (writer, texts) = mpsc::channel::<String>();
         std::thread::Builder::new().name("state-file".into()).spawn(move || {
             while let Ok(mut text) = texts.recv() {

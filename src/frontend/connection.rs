@@ -281,14 +281,15 @@ async fn handshake(
         }
         Err(error) => {
             counters.inc(worker.shard, Counter::TlsFailed);
-            worker.log.borrow_mut().push_failed(&FailedConnection {
+            let failed = FailedConnection {
                 client: peer,
                 accepted_us,
                 ended_us: clock::wall_us(),
                 frontend: &frontend.spec.name,
                 bind: &bind.name,
                 reason: error.phrase(),
-            });
+            };
+            worker.with_log(|log| log.push_failed(&failed));
             None
         }
     }

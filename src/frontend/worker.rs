@@ -1,13 +1,15 @@
 //! A worker thread: what it holds, and its life: accept, serve, obey orders, leave.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::connection::{self, Arrival};
 use super::registry::{Doing, Registry};
@@ -28,8 +30,10 @@ use crate::runtime::shared::Shared;
 use crate::runtime::socket::Socket;
 use crate::runtime::worker::{Handover, WorkerHandle, WorkerOrder};
 
-/// How often log lines that wait for company are sent on.
+/// How long log lines wait for company.
 const LOG_FLUSH: Duration = Duration::from_millis(10);
+/// How long a draining worker waits for its listeners to be emptied.
+const LAST_ACCEPTS: Duration = Duration::from_millis(200);
 /// How often idle server connections are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long connections that are ordered to end may take to do so.
@@ -72,6 +76,18 @@ pub struct WorkerParts {
     pub seed: u64,
 }
 
+/// A snapshot held by one worker: cloning the `Rc` around it costs no atomic operation on memory all workers share.
+#[derive(Debug)]
+pub struct Pinned(Arc<Snapshot>);
+
+impl std::ops::Deref for Pinned {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.0
+    }
+}
+
 /// A worker. Everything in it belongs to one thread.
 pub struct Worker {
     /// Its position.
@@ -84,17 +100,22 @@ pub struct Worker {
     pub shelf: BufferShelf,
     /// Idle server connections.
     pub pool: RefCell<Pool>,
-    /// Log lines.
-    pub log: RefCell<WorkerLog>,
+    /// Log lines; added by [`Worker::with_log`].
+    log: RefCell<WorkerLog>,
+    /// Said when the first line waits in an empty log.
+    log_waits: Notify,
     /// Chance.
     pub rng: RefCell<fastrand::Rng>,
     /// Connections.
     pub registry: Rc<Registry>,
     /// Binds.
     pub binds: Vec<Rc<BindContext>>,
+    /// Said when no more connections are to be accepted.
+    drain: Notify,
     /// Turns of source addresses.
     pub source_turn: Cell<usize>,
-    snapshot: RefCell<Rc<Arc<Snapshot>>>,
+    snapshot: RefCell<Rc<Pinned>>,
+    #[allow(clippy::vec_box, reason = "the boxes are what is handed out")]
     scratch: RefCell<Vec<Box<Scratch>>>,
     peers: Vec<WorkerHandle>,
 }
@@ -102,13 +123,23 @@ pub struct Worker {
 impl Worker {
     /// The newest snapshot. Pinning it costs no atomic write.
     #[inline]
-    pub fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+    pub fn snapshot(&self) -> Rc<Pinned> {
         let newest = self.shared.snapshot.load();
         let mut pinned = self.snapshot.borrow_mut();
-        if !Arc::ptr_eq(&newest, &pinned) {
-            *pinned = Rc::new(Arc::clone(&newest));
+        if !Arc::ptr_eq(&newest, &pinned.0) {
+            *pinned = Rc::new(Pinned(Arc::clone(&newest)));
         }
         pinned.clone()
+    }
+
+    /// Adds to the log, and sees to it that what is added leaves soon.
+    pub fn with_log(&self, add: impl FnOnce(&mut WorkerLog)) {
+        let mut log = self.log.borrow_mut();
+        let was_empty = log.is_empty();
+        add(&mut log);
+        if was_empty && !log.is_empty() {
+            self.log_waits.notify_one();
+        }
     }
 
     /// A scratch space for one request.
@@ -150,7 +181,7 @@ pub async fn run(parts: WorkerParts) {
             }
         }
     }
-    let pinned = Rc::new(shared.snapshot.load_full());
+    let pinned = Rc::new(Pinned(shared.snapshot.load_full()));
     let worker = Rc::new(Worker {
         index,
         shard: Shard(index),
@@ -158,9 +189,11 @@ pub async fn run(parts: WorkerParts) {
         shelf: BufferShelf::default(),
         pool: RefCell::new(Pool::default()),
         log: RefCell::new(log),
+        log_waits: Notify::new(),
         rng: RefCell::new(fastrand::Rng::with_seed(seed)),
         registry: Rc::new(Registry::default()),
         binds: contexts,
+        drain: Notify::new(),
         source_turn: Cell::new(index),
         snapshot: RefCell::new(pinned),
         scratch: RefCell::new(Vec::new()),
@@ -171,7 +204,8 @@ pub async fn run(parts: WorkerParts) {
         .enumerate()
         .map(|(bind, acceptor)| tokio::task::spawn_local(accept_loop(worker.clone(), bind, acceptor)))
         .collect();
-    let housekeeping = tokio::task::spawn_local(keep_house(worker.clone()));
+    let flushing = tokio::task::spawn_local(flush_log(worker.clone()));
+    let sweeping = tokio::task::spawn_local(sweep_pool(worker.clone()));
     let mut draining = false;
     loop {
         let order = if draining && worker.registry.is_empty() { None } else { orders.recv().await };
@@ -183,8 +217,10 @@ pub async fn run(parts: WorkerParts) {
             }
             Some(WorkerOrder::Drain) => {
                 draining = true;
+                worker.drain.notify_waiters();
                 for task in accepting.drain(..) {
-                    task.abort();
+                    // Each ends once nothing is left to accept, unless it waits for a place under `maxconn`.
+                    let _ = tokio::time::timeout(LAST_ACCEPTS, task).await;
                 }
                 worker.registry.for_each(|e| e.wake());
                 let watched = worker.clone();
@@ -200,7 +236,8 @@ pub async fn run(parts: WorkerParts) {
             Some(order) => obey(&worker, order),
         }
     }
-    housekeeping.abort();
+    flushing.abort();
+    sweeping.abort();
     worker.log.borrow_mut().flush();
 }
 
@@ -279,16 +316,20 @@ fn list(worker: &Worker) -> Vec<StreamRow> {
     rows
 }
 
-async fn keep_house(worker: Rc<Worker>) {
-    let mut ticks = 0u32;
-    let sweep_every = (SWEEP.as_millis() / LOG_FLUSH.as_millis()) as u32;
+/// Sends log lines on that have waited for company long enough. An idle worker is not woken.
+async fn flush_log(worker: Rc<Worker>) {
     loop {
+        worker.log_waits.notified().await;
         tokio::time::sleep(LOG_FLUSH).await;
         worker.log.borrow_mut().flush();
-        ticks = ticks.wrapping_add(1);
-        if ticks.is_multiple_of(sweep_every) {
-            worker.pool.borrow_mut().sweep(clock::now());
-        }
+    }
+}
+
+/// Closes server connections that were idle too long.
+async fn sweep_pool(worker: Rc<Worker>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        worker.pool.borrow_mut().sweep(clock::now());
     }
 }
 
@@ -296,7 +337,19 @@ async fn accept_loop(worker: Rc<Worker>, bind: usize, acceptor: Acceptor) {
     let frontend = worker.binds[bind].frontend;
     let Some(of_frontend) = worker.shared.frontend_permits.get(frontend).cloned() else { return };
     loop {
-        let (socket, peer) = acceptor.next().await;
+        let next = acceptor.next();
+        let (socket, peer) = if worker.shared.is_draining() {
+            // What the kernel has already taken in is served; closing the socket now would reset it.
+            let mut next = std::pin::pin!(next);
+            let ready = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await;
+            let Poll::Ready(arrived) = ready else { return };
+            arrived
+        } else {
+            tokio::select! {
+                arrived = next => arrived,
+                () = worker.drain.notified() => continue,
+            }
+        };
         // Over the limit a connection waits here, and those behind it in the kernel's queue; none is refused.
         if of_frontend.available_permits() == 0 || worker.shared.connection_permits.available_permits() == 0 {
             worker.shared.process.maxconn_reached.fetch_add(1, Ordering::Relaxed);
@@ -368,6 +421,11 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Caught at the connection's task: this one is lost, the others go on.
+            self.frontend.counters.inc(Shard(self.worker), Counter::Eint);
+            tracing::error!(worker = self.worker, "a connection ended in a panic");
+        }
         self.shared.process.connections.fall();
         self.frontend.connections.fall();
         if let Some(load) = self.shared.worker_load.get(self.worker) {

@@ -63,7 +63,12 @@ fn replies_end_with_an_empty_line_and_the_connection_closes() {
     assert_eq!(ask("set server nope/s1 state ready\n"), "No such backend.\n\n");
     assert_eq!(ask("set server web state ready\n"), "Require 'backend/server'.\n\n");
     assert!(ask("frobnicate\n").starts_with("Unknown command: 'frobnicate'"));
-    assert_eq!(ask(""), "", "a line without its end is no command");
+    let mut unfinished = UnixStream::connect(site.admin_socket()).unwrap();
+    unfinished.write_all(b"set server web/s1 state maint").unwrap();
+    unfinished.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut reply = String::new();
+    unfinished.read_to_string(&mut reply).unwrap();
+    assert_eq!((reply.as_str(), site.status("s1").as_str()), ("", "no check"), "a line without its end is no command");
 }
 
 #[test]
@@ -104,12 +109,13 @@ fn the_prompt() {
 fn levels() {
     let origin = Origin::named("s1");
     let site = Site::of(&[&origin]);
-    let sockets: String = ["user", "operator", "admin"]
+    let paths = ["user", "operator", "admin"].map(|level| site.path(&format!("level-{level}.sock")));
+    let sockets: String = paths
         .iter()
-        .map(|level| format!("{{ socket: {}, level: {level} }}, ", site.path(&format!("{level}.sock")).display()))
+        .zip(["user", "operator", "admin"])
+        .map(|(path, level)| format!("{{ socket: {}, level: {level} }}, ", path.display()))
         .collect();
     let default = site.path("admin.sock");
-    let paths = ["user", "operator", "admin"].map(|level| site.path(&format!("{level}.sock")));
     let site = site.global("admin", format!("[ {sockets} {{ socket: {} }} ]", default.display())).start();
     let denied =
         |path: &std::path::Path, line: &str| exchange(path, &format!("{line}\n")).unwrap() == "Permission denied\n\n";
@@ -240,7 +246,11 @@ fn counters_are_cleared() {
     let origin = Origin::named("s1");
     let site = Site::of(&[&origin]).start();
     site.get("/");
-    until("the request to be counted", || site.stat("web", "s1").number("stot") == 1);
+    site.logs.row_of("/");
+    until("the request to be over", || {
+        let server = site.stat("web", "s1");
+        (server.number("stot"), server.number("scur")) == (1, 0)
+    });
     site.order("clear counters");
     assert_eq!(site.stat("web", "s1").number("stot"), 1, "only maxima");
     assert_eq!(site.stat("web", "s1").number("smax"), 0);

@@ -210,6 +210,26 @@ fn a_cut_answer_is_seen_to_be_cut() {
     }
 }
 
+#[test]
+fn an_answer_without_a_length_that_is_reset_is_seen_to_be_cut() {
+    let origin = Origin::script(|conn| {
+        conn.request()?;
+        conn.send("HTTP/1.1 200 OK\r\n\r\nuntil the reset")?;
+        // The proxy has it when the next read ends.
+        conn.wire.read_patience(Duration::from_millis(100));
+        let _ = conn.wire.fill();
+        conn.reset_at_end();
+        Ok(())
+    });
+    let site = Site::of(&[&origin]).start();
+    let mut client = site.client();
+    client.send("GET /reset HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.head().status(), 200);
+    let end = client.wire.take_rest();
+    assert!(end.is_err_and(|e| e.kind() == ErrorKind::ConnectionReset), "a plain close would look like the end");
+    assert_eq!(site.logs.row_of("/reset").termination, "SD--");
+}
+
 /// Bytes that a 64 MiB sender gets rid of while the other end does not read.
 const HELD_AT_MOST: u64 = 24 << 20;
 

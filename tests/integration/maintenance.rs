@@ -20,7 +20,7 @@ fn a_backend_without_a_usable_server_shows_its_page() {
     for _ in 0..2 {
         let answer = client.get("/");
         assert_eq!((answer.status(), answer.text().as_str()), (503, "<h1>Back soon</h1>"));
-        assert_eq!(answer.field("content-type"), Some("text/html"));
+        assert!(answer.field("content-type").is_some_and(|v| v.starts_with("text/html")));
         assert!(answer.field("retry-after").unwrap().parse::<u32>().unwrap() > 0);
     }
     client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");

@@ -175,7 +175,8 @@ fn the_service_manager_is_told() {
             }
         }
     };
-    assert!(told("READY=1").contains("STATUS="));
+    told("READY=1");
+    told("STATUS=");
     site.signal(Signal::SIGTERM);
     told("STOPPING=1");
     assert!(site.wait_exit().success());

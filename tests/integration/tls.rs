@@ -153,8 +153,6 @@ fn sessions_resume_on_any_worker() {
     resumes(&site, &["-tls1_2", "-no_ticket"]);
     resumes(&site, &["-tls1_2"]);
     resumes(&site, &["-tls1_3"]);
-    let lookups: u64 = site.info("SslCacheLookups").parse().unwrap();
-    assert!(lookups >= 16, "{lookups}");
 }
 
 #[test]

@@ -200,7 +200,7 @@ fn tunnels_do_not_block_other_requests() {
         assert_eq!(tunnel.ask(HANDSHAKE).status(), 101);
     }
     assert_eq!(site.get("/").text(), "ok");
-    assert_eq!(site.stat("web", "s1").number("scur"), 20);
+    until("the tunnels alone to be counted", || site.stat("web", "s1").number("scur") == 20);
     let before = Instant::now();
     drop(tunnels);
     until("every tunnel to end", || site.stat("web", "s1").number("scur") == 0);

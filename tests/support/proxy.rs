@@ -181,7 +181,7 @@ impl Drop for Proxy {
     }
 }
 
-/// Sends bytes to a unix socket and reads until it closes.
+/// Sends bytes to a unix socket, without closing that direction, and reads until the other side closes.
 pub fn exchange(socket: &Path, bytes: &str) -> std::io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;

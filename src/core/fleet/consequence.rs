@@ -183,15 +183,17 @@ impl ServerEntry {
         }
     }
 
-    /// MAINT stops checks; leaving it asks for one at once; a READY after DRAIN that counts passes counts only those
+    /// MAINT stops checks; leaving it asks for one soon; a READY after DRAIN that counts passes counts only those
     /// of checks that left after it.
     fn steer_checks(&mut self, transition: &Transition, turn: &Turn) {
         if self.state.is_in_maintenance() {
             self.stop_checks();
-        } else if transition.left_maint()
-            || (transition.left_drain() && transition.after.operational == OperationalState::Stopped)
-        {
+        } else if transition.left_maint() {
+            self.restart_checks_soon(turn.now);
+        } else if transition.left_drain() && transition.after.operational == OperationalState::Stopped {
             self.restart_checks(turn.now);
+        } else if transition.moved() {
+            self.keep_pace(turn.now);
         }
     }
 }

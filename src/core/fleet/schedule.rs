@@ -65,15 +65,32 @@ impl ServerEntry {
         self.schedule.due = Some(due.min(now + check.fastinter));
     }
 
+    /// The next check leaves half a `fastinter` from now: soon, and not in the instant of the order that asked for it.
+    pub(super) fn restart_checks_soon(&mut self, now: Instant) {
+        self.restart_checks(now);
+        if let (Some(check), Some(_)) = (&self.spec.check, self.schedule.due) {
+            self.schedule.due = Some(now + check.fastinter / 2);
+        }
+    }
+
+    /// The next check leaves no later than the present pace has it; for a server whose pace has just changed.
+    pub(super) fn keep_pace(&mut self, now: Instant) {
+        let (Some(pace), Some(due)) = (self.pace(), self.schedule.due) else { return };
+        self.schedule.due = Some(due.min(now + pace));
+    }
+
     /// Time between two checks at the present pace, spread by a tenth so that servers do not march in step.
     fn interval(&self, rng: &mut fastrand::Rng) -> Duration {
-        let Some(check) = &self.spec.check else { return Duration::MAX };
-        let interval = match self.state.pace() {
+        self.pace().map_or(Duration::MAX, |pace| pace.mul_f64(0.9 + 0.2 * rng.f64()))
+    }
+
+    fn pace(&self) -> Option<Duration> {
+        let check = self.spec.check.as_ref()?;
+        Some(match self.state.pace() {
             Pace::Settled => check.interval,
             Pace::Moving => check.fastinter,
             Pace::Down => check.downinter,
-        };
-        interval.mul_f64(0.9 + 0.2 * rng.f64())
+        })
     }
 
     fn check_wake_up(&self) -> Option<Instant> {

@@ -232,7 +232,7 @@ impl Epilogue {
             limited_by: self.limited_by.as_ref().map(|l| &l.name[..]),
             peer: if self.client == connection.peer { None } else { connection.peer },
         };
-        worker.log.borrow_mut().push(&record);
+        worker.with_log(|log| log.push(&record));
     }
 }
 

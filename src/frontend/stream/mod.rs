@@ -18,9 +18,9 @@ use std::time::Instant;
 
 use super::connection::Connection;
 use super::registry::Doing;
-use super::worker::Worker;
+use super::worker::{Pinned, Worker};
 use crate::backend::Lease;
-use crate::core::fleet::snapshot::{BackendView, FrontendView, Snapshot};
+use crate::core::fleet::snapshot::{BackendView, FrontendView};
 use crate::core::http::Head;
 use crate::core::http::h1::{Body, RequestFraming};
 use crate::core::limit::ConcurrencyPermit;
@@ -127,7 +127,7 @@ impl End {
 #[derive(Debug)]
 struct Epilogue {
     scratch: Box<Scratch>,
-    snapshot: Rc<Arc<Snapshot>>,
+    snapshot: Rc<Pinned>,
     frontend: usize,
     backend: Option<usize>,
     server: Option<usize>,
@@ -170,12 +170,12 @@ impl Epilogue {
 /// A request's part in its backend's gauge; leaves it when dropped.
 #[derive(Debug)]
 struct BackendPlace {
-    snapshot: Rc<Arc<Snapshot>>,
+    snapshot: Rc<Pinned>,
     backend: usize,
 }
 
 impl BackendPlace {
-    fn new(snapshot: &Rc<Arc<Snapshot>>, backend: usize) -> BackendPlace {
+    fn new(snapshot: &Rc<Pinned>, backend: usize) -> BackendPlace {
         snapshot.backends[backend].live.sessions.rise();
         BackendPlace { snapshot: snapshot.clone(), backend }
     }

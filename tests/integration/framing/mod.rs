@@ -8,6 +8,7 @@ mod cases;
 mod requests;
 mod responses;
 
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -65,9 +66,12 @@ fn own_answer(client: &mut RawClient, record: &Record) -> Result<Seen, String> {
     let target = format!("/own/{}", MARKERS.fetch_add(1, Ordering::SeqCst));
     let sent = client.wire.send(format!("GET {target} HTTP/1.1\r\nHost: own.test\r\n\r\n"));
     sent.map_err(|e| format!("the connection was closed: {e}"))?;
-    let mut answer = Message::read_head(&mut client.wire)
-        .map_err(|e| format!("no answer to the next request: {e}"))?
-        .ok_or("the connection was closed")?;
+    let mut answer = match Message::read_head(&mut client.wire) {
+        Ok(Some(answer)) => answer,
+        Ok(None) => return Err("the connection was closed".to_owned()),
+        Err(e) if e.kind() == ErrorKind::ConnectionReset => return Err("the connection was closed".to_owned()),
+        Err(e) => return Err(format!("no answer to the next request: {e}")),
+    };
     answer.read_body(&mut client.wire, Role::Answer).map_err(|e| format!("the next answer's body: {e}"))?;
     let seen = entry(&answer, record).ok_or_else(|| format!("not the server's answer: {answer:?}"))?;
     if seen.request.target() != target || answer.text() != "own" {

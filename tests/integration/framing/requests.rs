@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::cases::{Case, Verdict, read};
 use super::{Record, Seen, entry, expected_fields, fields, own_answer, run};
 use crate::support::client::RawClient;
+use crate::support::eventually_or;
 use crate::support::message::{Message, Role};
 use crate::support::origin::Origin;
 use crate::support::site::{Running, Site};
@@ -52,17 +53,26 @@ fn check(case: &Case, site: &Running, record: &Record) -> Result<(), String> {
     let _ = client.wire.send(&case.input);
     match &case.verdict {
         Verdict::Refuse(status) => refused(&mut client, *status)?,
-        Verdict::Abort(status, _) => refused(&mut client, *status)?,
+        Verdict::Abort(status, _) => {
+            refused(&mut client, *status)?;
+            settle(record, before);
+        }
         Verdict::Wait => silent(&mut client)?,
         Verdict::Forward(_) if case.has("short") => {
             client.wire.half_close();
             let _ = client.wire.take_rest();
+            settle(record, before);
         }
         Verdict::Forward(start) => forwarded(case, start, &mut client, record)?,
     }
     drop(client);
     own_answer(&mut site.client(), record).map_err(|e| format!("on a fresh connection: {e}"))?;
     nothing_else(case, &record.lock().unwrap()[before..])
+}
+
+/// The server may still be about to note a head that broke off: it belongs to this case, not to the next.
+fn settle(record: &Record, before: usize) {
+    eventually_or(Duration::from_millis(100), || (record.lock().unwrap().len() > before).then_some(()));
 }
 
 fn refused(client: &mut RawClient, status: u16) -> Result<(), String> {

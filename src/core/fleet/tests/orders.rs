@@ -78,7 +78,7 @@ fn effects_come_in_order() {
     lab.maint("web1");
     assert_eq!(lab.effect_words(), ["save"]);
     lab.ready("web1");
-    assert_eq!(lab.effect_words(), ["log", "publish", "dispatch", "save", "probe"]);
+    assert_eq!(lab.effect_words(), ["log", "publish", "dispatch", "save"]);
     lab.fail("web1");
     assert_eq!(lab.effect_words(), ["log", "publish", "dispatch", "shutdown"]);
     lab.drain("web1");

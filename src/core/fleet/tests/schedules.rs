@@ -105,8 +105,9 @@ fn maintenance_and_disabled_checks_are_quiet() {
     assert_eq!(lab.fleet.next_timeout(), None);
     lab.apply(Event::Checked { server, ticket, outcome: passed() });
     assert_eq!((lab.word("web1"), lab.entry("web1").last_check.is_none()), ("MAINT".to_owned(), true));
+    lab.probes.remove(&server);
     lab.ready("web1");
-    assert!(lab.probes[&server] > ticket, "checked at once");
+    assert_eq!(next_check(&mut lab), 1.0, "checked soon, after half a fastinter");
     lab.pass("web1");
     lab.apply(Event::SetChecks { server, enabled: false });
     assert_eq!((lab.word("web1").as_str(), lab.fleet.next_timeout()), ("no check", None));

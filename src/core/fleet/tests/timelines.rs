@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::lab::Lab;
 use super::specs::{haproxy, server, unchecked};
-use crate::core::fleet::event::Effect;
 use crate::core::fleet::event::ForcedHealth;
 use crate::core::fleet::spec::ServerSpec;
 
@@ -80,7 +79,7 @@ fn a_deploy_by_maint_takes_traffic_at_once() {
     assert!(!lab.server_view("web1").eligible && !lab.server_view("web1").accepts_persistent);
     replay(&mut lab, &[("ready", "UP 1/3 0/1")]);
     assert!(lab.server_view("web1").eligible);
-    assert!(lab.effects.iter().any(|e| matches!(e, Effect::Probe { .. })), "and is checked at once");
+    assert!(lab.fleet.next_timeout().is_some(), "and is checked soon");
     replay(&mut lab, &[("fail", "DOWN 1/2")]);
     assert!(!lab.server_view("web1").eligible);
 }
