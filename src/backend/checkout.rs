@@ -75,7 +75,9 @@ pub struct Wish {
 
 /// Asks for a place on a server of `view`.
 pub fn checkout(shared: &Arc<Shared>, view: &Arc<BackendView>, wish: Wish, rng: &mut fastrand::Rng) -> Checkout {
-    if let Some(bound) = wish.bound_to {
+    // Since the request was bound to it, the server may have gone.
+    let takes = |s: &usize| view.servers.get(*s).is_some_and(|s| s.accepts_persistent);
+    if let Some(bound) = wish.bound_to.filter(takes) {
         return checkout_bound(shared, view, bound);
     }
     // Another worker may take the last place between the pick and the claim: then pick again.

@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use super::respond::{self, Behaviour};
-use super::run;
 use crate::app;
-use crate::config::model::{BindAddress, Model};
+use crate::config::model::BindAddress;
 use crate::config::{self, Host, Source};
+use crate::listener::bind::BindError;
 use crate::runtime::clock;
 use crate::runtime::worker::spawn;
 use crate::tls::selfsigned;
@@ -31,52 +31,46 @@ pub struct DemoArgs {
 
 /// The names of the three servers.
 const SERVERS: [&str; 3] = ["web01", "web02", "web03"];
+/// The certificate's file in the demo's folder.
+const CERTIFICATE: &str = "demo.pem";
 
 /// Runs the demo until a signal.
 pub fn run(args: &DemoArgs) -> ExitCode {
-    let prepared = match prepare(args) {
-        Ok(prepared) => prepared,
-        Err(error) => {
-            eprintln!("lockgate: {error:#}");
-            return ExitCode::FAILURE;
+    let temporary = args.folder.is_none();
+    let folder = args
+        .folder
+        .clone()
+        .unwrap_or_else(|| std::env::temp_dir().join(format!("lockgate-demo-{}", std::process::id())));
+    let ended = prepare(&folder).and_then(|servers| {
+        let ports = [args.http_port, args.https_port];
+        match serve(&folder, &servers, ports) {
+            // Somebody else has one of the ports: any will do for a demo.
+            Err(error) if error.is::<BindError>() => serve(&folder, &servers, [0, 0]),
+            ended => ended,
         }
-    };
-    let Prepared { model, folder, servers, temporary } = prepared;
-    let code = run::serve(model, |listening| print_what_to_try(listening, &folder, &servers));
+    });
     if temporary {
         let _ = std::fs::remove_dir_all(&folder);
     }
-    code
+    super::finished(ended)
 }
 
-struct Prepared {
-    model: Model,
-    folder: PathBuf,
-    servers: Vec<SocketAddr>,
-    temporary: bool,
-}
-
-fn prepare(args: &DemoArgs) -> Result<Prepared> {
-    let (folder, temporary) = match &args.folder {
-        Some(folder) => (folder.clone(), false),
-        None => (std::env::temp_dir().join(format!("lockgate-demo-{}", std::process::id())), true),
-    };
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let pem = selfsigned::self_signed(&["localhost", "127.0.0.1", "::1"])?;
-    let certificate = folder.join("demo.pem");
+/// Makes the folder, a certificate in it, and three web servers.
+fn prepare(folder: &Path) -> Result<Vec<SocketAddr>> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let pem = selfsigned::self_signed(&selfsigned::DEMO_NAMES)?;
+    let certificate = folder.join(CERTIFICATE);
     std::fs::write(&certificate, pem).with_context(|| format!("cannot write {}", certificate.display()))?;
-    let servers = SERVERS.iter().map(|name| start_server(name)).collect::<Result<Vec<_>>>()?;
-    let text = configuration(&folder, &certificate, &servers, free_port(args.http_port), free_port(args.https_port));
+    SERVERS.iter().map(|name| start_server(name)).collect()
+}
+
+fn serve(folder: &Path, servers: &[SocketAddr], ports: [u16; 2]) -> Result<()> {
+    let text = configuration(folder, servers, ports);
     std::fs::write(folder.join("demo.yaml"), &text)?;
     let source = Source { name: "demo.yaml".into(), text };
-    let (model, report) = config::load(&source, &Host::new(folder.clone(), clock::wall()));
+    let (model, report) = config::load(&source, &Host::new(folder.to_owned(), clock::wall()));
     let model = model.with_context(|| format!("the demo's own configuration is refused:\n{}", report.render(false)))?;
-    Ok(Prepared { model, folder, servers, temporary })
-}
-
-/// The port, or 0 (any) if it is taken.
-fn free_port(port: u16) -> u16 {
-    TcpListener::bind(("127.0.0.1", port)).map_or(0, |_| port)
+    app::run(model, |listening| print_what_to_try(listening, folder, servers))
 }
 
 fn start_server(name: &'static str) -> Result<SocketAddr> {
@@ -93,7 +87,7 @@ fn start_server(name: &'static str) -> Result<SocketAddr> {
     Ok(address)
 }
 
-fn configuration(folder: &Path, certificate: &Path, servers: &[SocketAddr], http: u16, https: u16) -> String {
+fn configuration(folder: &Path, servers: &[SocketAddr], [http, https]: [u16; 2]) -> String {
     let listed: String =
         SERVERS.iter().zip(servers).map(|(name, address)| format!("      {name}: {address}\n")).collect();
     format!(
@@ -129,7 +123,7 @@ backends:
 {listed}"#,
         socket = folder.join("admin.sock").display(),
         state = folder.join("state.json").display(),
-        certificate = certificate.display(),
+        certificate = folder.join(CERTIFICATE).display(),
     )
 }
 

@@ -1,6 +1,6 @@
 //! `lockgate run`: reads the configuration, says what is wrong with it, or serves.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -17,11 +17,14 @@ const CANNOT_START: u8 = 2;
 pub fn run(file: &Path) -> ExitCode {
     let (model, report) = check::load(file, clock::wall());
     let color = std::io::stderr().is_terminal();
-    eprint!("{}", report.render(color));
+    // A closed standard error is no reason not to serve.
+    let mut stderr = std::io::stderr().lock();
+    let _ = stderr.write_all(report.render(color).as_bytes());
     let Some(model) = model else {
-        eprintln!("{}", check::verdict(None, &report));
+        let _ = writeln!(stderr, "{}", check::verdict(None, &report));
         return ExitCode::from(BAD_CONFIG);
     };
+    drop(stderr);
     serve(model, |listening| {
         for (_, address) in &listening.binds {
             tracing::info!(address = %app::shown(address), "listening");
@@ -34,7 +37,7 @@ pub fn serve(model: crate::config::model::Model, on_listening: impl FnOnce(&app:
     match app::run(model, on_listening) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("lockgate: {error:#}");
+            let _ = writeln!(std::io::stderr(), "lockgate: {error:#}");
             ExitCode::from(CANNOT_START)
         }
     }

@@ -144,7 +144,11 @@ pub async fn serve(
         client_ended: false,
     };
     drop(frontend);
-    match requests(&worker, &mut connection).await {
+    let mut after = requests(&worker, &mut connection).await;
+    if matches!(after, After::Closed) && has_unread(&worker, &mut connection).await {
+        after = After::Lingering;
+    }
+    match after {
         After::Lingering => Box::pin(linger(&worker, &mut connection)).await,
         After::Closed if connection.io.is_tls() => {
             // A close_notify, if it can be written at once.
@@ -277,17 +281,28 @@ async fn handshake(
         }
         Err(error) => {
             counters.inc(worker.shard, Counter::TlsFailed);
-            worker.log.borrow_mut().push_failed(&FailedConnection {
+            let failed = FailedConnection {
                 client: peer,
                 accepted_us,
                 ended_us: clock::wall_us(),
                 frontend: &frontend.spec.name,
                 bind: &bind.name,
                 reason: error.phrase(),
-            });
+            };
+            worker.with_log(|log| log.push_failed(&failed));
             None
         }
     }
+}
+
+/// Whether the client has sent what nobody read. A close would then be a reset, and destroy what of our last answer is
+/// still on its way.
+async fn has_unread(worker: &Worker, connection: &mut Connection) -> bool {
+    poll_fn(|cx| {
+        let _ = connection.poll_left(cx, &worker.shelf, 0);
+        Poll::Ready(!connection.buffer.is_empty())
+    })
+    .await
 }
 
 /// Reads on for a while after our last byte, so that a reset does not destroy it on its way.

@@ -1,8 +1,8 @@
 //! A worker thread: what it holds, and its life: accept, serve, obey orders, leave.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -30,12 +30,14 @@ use crate::runtime::shared::Shared;
 use crate::runtime::socket::Socket;
 use crate::runtime::worker::{Handover, WorkerHandle, WorkerOrder};
 
-/// How often log lines that wait for company are sent on.
+/// How long log lines wait for company.
 const LOG_FLUSH: Duration = Duration::from_millis(10);
 /// How long a draining worker waits for its listeners to be emptied.
 const LAST_ACCEPTS: Duration = Duration::from_millis(200);
 /// How often idle server connections are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How long connections that are ordered to end may take to do so.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
 /// Scratch spaces kept for reuse.
 const SCRATCH_MAX: usize = 64;
 /// A new connection goes to another worker if this one has so many more.
@@ -98,8 +100,10 @@ pub struct Worker {
     pub shelf: BufferShelf,
     /// Idle server connections.
     pub pool: RefCell<Pool>,
-    /// Log lines.
-    pub log: RefCell<WorkerLog>,
+    /// Log lines; added by [`Worker::with_log`].
+    log: RefCell<WorkerLog>,
+    /// Said when the first line waits in an empty log.
+    log_waits: Notify,
     /// Chance.
     pub rng: RefCell<fastrand::Rng>,
     /// Connections.
@@ -126,6 +130,16 @@ impl Worker {
             *pinned = Rc::new(Pinned(Arc::clone(&newest)));
         }
         pinned.clone()
+    }
+
+    /// Adds to the log, and sees to it that what is added leaves soon.
+    pub fn with_log(&self, add: impl FnOnce(&mut WorkerLog)) {
+        let mut log = self.log.borrow_mut();
+        let was_empty = log.is_empty();
+        add(&mut log);
+        if was_empty && !log.is_empty() {
+            self.log_waits.notify_one();
+        }
     }
 
     /// A scratch space for one request.
@@ -175,6 +189,7 @@ pub async fn run(parts: WorkerParts) {
         shelf: BufferShelf::default(),
         pool: RefCell::new(Pool::default()),
         log: RefCell::new(log),
+        log_waits: Notify::new(),
         rng: RefCell::new(fastrand::Rng::with_seed(seed)),
         registry: Rc::new(Registry::default()),
         binds: contexts,
@@ -189,12 +204,17 @@ pub async fn run(parts: WorkerParts) {
         .enumerate()
         .map(|(bind, acceptor)| tokio::task::spawn_local(accept_loop(worker.clone(), bind, acceptor)))
         .collect();
-    let housekeeping = tokio::task::spawn_local(keep_house(worker.clone()));
+    let flushing = tokio::task::spawn_local(flush_log(worker.clone()));
+    let sweeping = tokio::task::spawn_local(sweep_pool(worker.clone()));
     let mut draining = false;
     loop {
         let order = if draining && worker.registry.is_empty() { None } else { orders.recv().await };
         match order {
-            None | Some(WorkerOrder::Stop) => break,
+            None => break,
+            Some(WorkerOrder::Stop) => {
+                end_all(&worker).await;
+                break;
+            }
             Some(WorkerOrder::Drain) => {
                 draining = true;
                 worker.drain.notify_waiters();
@@ -216,8 +236,18 @@ pub async fn run(parts: WorkerParts) {
             Some(order) => obey(&worker, order),
         }
     }
-    housekeeping.abort();
+    flushing.abort();
+    sweeping.abort();
     worker.log.borrow_mut().flush();
+}
+
+/// Orders every connection to end, and lets each write its log line.
+async fn end_all(worker: &Worker) {
+    let until = clock::now() + STOP_PATIENCE;
+    worker.registry.for_each(|e| e.end(b'K'));
+    while !worker.registry.is_empty() && clock::now() < until {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 fn obey(worker: &Rc<Worker>, order: WorkerOrder) {
@@ -286,16 +316,20 @@ fn list(worker: &Worker) -> Vec<StreamRow> {
     rows
 }
 
-async fn keep_house(worker: Rc<Worker>) {
-    let mut ticks = 0u32;
-    let sweep_every = (SWEEP.as_millis() / LOG_FLUSH.as_millis()) as u32;
+/// Sends log lines on that have waited for company long enough. An idle worker is not woken.
+async fn flush_log(worker: Rc<Worker>) {
     loop {
+        worker.log_waits.notified().await;
         tokio::time::sleep(LOG_FLUSH).await;
         worker.log.borrow_mut().flush();
-        ticks = ticks.wrapping_add(1);
-        if ticks.is_multiple_of(sweep_every) {
-            worker.pool.borrow_mut().sweep(clock::now());
-        }
+    }
+}
+
+/// Closes server connections that were idle too long.
+async fn sweep_pool(worker: Rc<Worker>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        worker.pool.borrow_mut().sweep(clock::now());
     }
 }
 

@@ -35,4 +35,5 @@ mod shutdown;
 mod states;
 mod timeouts;
 mod tls;
+mod unfinished;
 mod upgrade;

@@ -1,5 +1,6 @@
 //! Failed attempts: what is tried again, where, and what never is.
 
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -100,6 +101,42 @@ fn a_kept_connection_that_died_is_not_noticed() {
         }
         assert!(site.logs.wait_rows(10).iter().all(|row| row.termination == "----"), "{name}");
     }
+}
+
+/// A server that answers one request, and is gone, listener and all, as soon as the second one arrives.
+fn gone_at_the_second() -> std::net::SocketAddr {
+    let address = ports::address();
+    let listener = std::net::TcpListener::bind(address).unwrap();
+    std::thread::spawn(move || {
+        let (mut tcp, _) = listener.accept().unwrap();
+        drop(listener);
+        let mut bytes = [0u8; 4096];
+        let _ = tcp.read(&mut bytes);
+        let _ = tcp.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        let _ = tcp.read(&mut bytes);
+    });
+    address
+}
+
+#[test]
+fn a_kept_connection_that_died_leaves_no_trace_of_itself_in_the_log() {
+    let site = Site::new().server(gone_at_the_second(), "").backend("retries: 0").start();
+    let mut client = site.client();
+    assert_eq!(client.get("/first").status(), 200);
+    assert_eq!(client.get("/second").status(), 503);
+    let row = site.logs.row_of("/second");
+    assert_eq!((row.termination.as_str(), row.reached().as_str()), ("SC--", "++--"), "{row:?}");
+
+    let other = Origin::named("s2");
+    let site = Site::new()
+        .server(gone_at_the_second(), "")
+        .server(other.addr(), "")
+        .backend("balance: first\ncookie: { name: SRV }")
+        .start();
+    let mut client = site.client();
+    assert_eq!(client.get("/first").status(), 200);
+    assert_eq!(client.get("/second").text(), "s2");
+    assert_eq!(site.logs.row_of("/second").termination, "--NI", "the client brought no cookie");
 }
 
 #[test]

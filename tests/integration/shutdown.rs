@@ -78,6 +78,27 @@ fn grace_ends() {
     assert!((900..8000).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
     let _ = client.wire.take_rest();
     gate.open_for_good();
+    let row = site.logs.row_of("/hold");
+    assert_eq!((row.termination.as_str(), row.place().as_str()), ("KH--", "web/s1"), "what was cut is in the log");
+}
+
+#[test]
+fn tunnels_that_are_cut_in_the_end_are_logged() {
+    let origin = Origin::script(|conn| {
+        conn.request_head()?;
+        conn.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nwelcome")?;
+        conn.stall()
+    });
+    let mut site = Site::of(&[&origin]).global("grace", "1s").start();
+    let mut client = site.client();
+    client.send("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    assert_eq!(client.head().status(), 101);
+    assert_eq!(client.wire.take(7).unwrap(), b"welcome");
+    site.signal(Signal::SIGTERM);
+    site.wait_exit();
+    let row = site.logs.row_of("/ws");
+    assert_eq!((row.status, row.termination.as_str()), (101, "KD--"));
+    assert!(row.bytes > 7, "{row:?}");
 }
 
 #[test]

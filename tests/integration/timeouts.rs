@@ -210,6 +210,42 @@ fn the_server_may_take_its_time_while_the_body_uploads() {
 }
 
 #[test]
+fn client_upload_under_an_answer() {
+    let origin = Origin::script(|conn| {
+        conn.request_head()?;
+        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")?;
+        conn.wire.take(100)?;
+        conn.send("done")
+    });
+    let site = site_with(&origin, "client: 600ms");
+    let mut client = site.client();
+    let started = Instant::now();
+    client.send("POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nonly this");
+    assert_eq!(client.head().status(), 200);
+    let _ = client.wire.take_rest();
+    took_600ms(started);
+    assert_eq!(site.logs.row_of("/up").termination, "cD--", "the server waits for the client");
+}
+
+#[test]
+fn client_upload_after_a_100() {
+    let origin = Origin::script(|conn| {
+        conn.request_head()?;
+        conn.send("HTTP/1.1 100 Continue\r\n\r\n")?;
+        conn.wire.take(100)?;
+        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
+    });
+    let site = site_with(&origin, "client: 600ms");
+    let mut client = site.client();
+    let started = Instant::now();
+    client.send("POST /up HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n");
+    assert_eq!(client.next_answer(Role::Answer).status(), 100);
+    assert_eq!(client.next_answer(Role::Answer).status(), 400);
+    took_600ms(started);
+    assert_eq!(site.logs.row_of("/up").termination, "cH--");
+}
+
+#[test]
 fn handshake() {
     let authority = Authority::new();
     let origin = Origin::named("s1");

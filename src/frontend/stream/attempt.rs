@@ -294,6 +294,10 @@ impl Stream<'_> {
             }
             return Err(end);
         }
+        // What the failed attempt got to is not what the next one will.
+        self.e.connected = None;
+        self.e.timers.connect = None;
+        self.e.timers.response = None;
         if verdict == Verdict::Replace {
             // The same place, a fresh connection: the lease is asked for anew so that queues stay fair.
             self.give_back_lease();
@@ -312,7 +316,7 @@ impl Stream<'_> {
             if let Some(live) = &live {
                 live.counters.inc(shard, Counter::Wredis);
             }
-            if wish.bound_to.take().is_some() && view.spec.cookie.is_some() {
+            if wish.bound_to.take().is_some() && self.e.persistence[0] == b'V' {
                 // The server the client was bound to is as good as down: it is bound to another one.
                 self.e.persistence = *b"DI";
             }

@@ -51,6 +51,28 @@ impl ServerSide {
     pub fn new(socket: Socket, to: ConnectTo, reused: bool) -> ServerSide {
         ServerSide { socket, to, buffer: Buffer::default(), reused, sent: 0, answered: false, refuses: false }
     }
+
+    /// Whether the server has said anything since its answer, or closed: then it has no use for more of the request.
+    fn is_over(&mut self, cx: &mut Context<'_>, shelf: &BufferShelf) -> bool {
+        if !self.buffer.is_empty() {
+            return true;
+        }
+        shelf.equip(&mut self.buffer);
+        match self.socket.poll_read_slice(cx, self.buffer.room()) {
+            Poll::Ready(Ok(n @ 1..)) => {
+                self.buffer.filled_by(n);
+                true
+            }
+            Poll::Ready(_) => {
+                self.refuses = true;
+                true
+            }
+            Poll::Pending => {
+                shelf.shelve(&mut self.buffer);
+                false
+            }
+        }
+    }
 }
 
 /// Why an attempt did not end in an answer.
@@ -111,8 +133,13 @@ impl Stream<'_> {
             side.buffer.consume(usize::MAX);
             self.worker.shelf.shelve(&mut side.buffer);
             if let Ok((_, After::Clean)) = outcome {
-                let mut pool = self.worker.pool.borrow_mut();
-                pool.keep(server, &side.to, side.socket, view.spec.pool, clock::now());
+                // By the newest state: the server may have gone into maintenance while it answered.
+                let newest = self.worker.snapshot();
+                let backend = newest.backends.get(server.id.backend.0 as usize);
+                if let Some(server) = backend.and_then(|b| b.servers.get(server.id.index as usize)) {
+                    let mut pool = self.worker.pool.borrow_mut();
+                    pool.keep(server, &side.to, side.socket, view.spec.pool, clock::now());
+                }
             }
         }
         outcome.map(|(end, _)| end)
@@ -144,6 +171,7 @@ impl Stream<'_> {
                         self.observe(server, Some("interim answers without end"));
                         return Err(End::new(Cause::BadAnswer, Phase::Headers).into());
                     }
+                    self.continued |= response.status() == 100;
                     self.relay_interim().await?;
                 }
                 Ok(framing) => break framing,
@@ -154,6 +182,11 @@ impl Stream<'_> {
         if self.e.scratch.response.status() == 503 && self.may_repeat(view, Failure::Status503) {
             let end = End::new(Cause::ServerClosed, Phase::Headers);
             return Err(Failed::Attempt { failure: Failure::Status503, end });
+        }
+        if framing.switching && side.sent < self.e.scratch.to_server.len() {
+            // What is left of the head would be the first bytes of the tunnel.
+            self.observe(server, Some("upgraded before it was asked"));
+            return Err(End::new(Cause::BadAnswer, Phase::Headers).into());
         }
         self.render_response(view, server, &framing);
         if framing.switching {
@@ -173,7 +206,7 @@ impl Stream<'_> {
         let waits = Waits { client: spec.timeouts.client, server: view.spec.timeouts.server };
         let ahead_max = spec.limits.pipeline_max_bytes;
         let bytes_in = &mut self.e.bytes_in;
-        let expects = self.framing.expect_continue;
+        let expects = self.framing.expect_continue && !self.continued;
         let mut active = clock::now();
         let mut parsed_once = side.buffer.is_empty();
         poll_fn(|cx| {
@@ -347,12 +380,15 @@ impl Stream<'_> {
     }
 
     /// An answer that comes before the request's body was read, with an error or an end of the connection, means that
-    /// the server will not read the rest: the client's connection cannot go on.
+    /// the server will not read the rest once it has said all: the client's connection cannot go on. Nor can it when the
+    /// client was never told to send the body.
     fn upload_is_hopeless(&self, framing: &ResponseFraming) -> bool {
-        !framing.keep_alive || self.e.scratch.response.status() >= 300 || self.framing.expect_continue
+        let unasked = self.framing.expect_continue && !self.continued && self.upload.received == 0;
+        !framing.keep_alive || self.e.scratch.response.status() >= 300 || unasked
     }
 
-    /// Moves the answer's body, and what is left of the request's.
+    /// Moves the answer's body, and what is left of the request's: under the answer in any case, for a server may need
+    /// the one to make the other; behind it as long as the server takes it.
     async fn pass_body(
         &mut self,
         view: &BackendView,
@@ -361,6 +397,7 @@ impl Stream<'_> {
         limits: &HttpLimits,
     ) -> Result<(End, After), Failed> {
         let client_is_old = self.e.scratch.request.version() == Version::Http10;
+        let hopeless = self.upload_is_hopeless(framing);
         let mut down = Download::new(framing.body, !client_is_old, limits);
         let connection = &mut *self.connection;
         connection.place.entry.doing.set(Doing::Data);
@@ -374,24 +411,25 @@ impl Stream<'_> {
         let bytes_out = &mut self.e.bytes_out;
         let mut active: Option<Instant> = None;
         let mut bad: Option<Reject> = None;
-        let closes = self.close;
         let sent_before = *bytes_out;
         let cause = poll_fn(|cx| {
             if let Some(flag) = connection.place.entry.kill.get() {
                 return Poll::Ready(if flag == b'D' { Cause::ServerDown } else { Cause::Killed });
             }
             let mut moved = false;
-            if !up.is_done() && !side.refuses && !closes {
-                match send(cx, side, &scratch.to_server, up, connection, shelf, &mut moved, bytes_in) {
-                    Ok(_) => {}
-                    Err(end) => return Poll::Ready(end.cause),
-                }
-            }
+            let uploading = match send(cx, side, &scratch.to_server, up, connection, shelf, &mut moved, bytes_in) {
+                Ok(progress) => progress,
+                Err(end) => return Poll::Ready(end.cause),
+            };
             let io = &mut connection.io;
             let polled =
                 down.poll(cx, io, &mut side.socket, &mut side.buffer, &mut scratch.out, shelf, bytes_out, &mut moved);
             let progress = match polled {
-                Ok(download::Progress::Done) => return Poll::Ready(Cause::Done),
+                Ok(download::Progress::Done)
+                    if uploading == upload::Progress::Done || hopeless || side.refuses || side.is_over(cx, shelf) =>
+                {
+                    return Poll::Ready(Cause::Done);
+                }
                 Ok(progress) => progress,
                 Err(DownloadError::ClientGone) => return Poll::Ready(Cause::ClientReset),
                 Err(DownloadError::ServerClosed) => return Poll::Ready(Cause::ServerClosed),
@@ -401,7 +439,7 @@ impl Stream<'_> {
                 }
             };
             connection.place.entry.bytes_out.set(*bytes_out);
-            if up.is_done()
+            if uploading == upload::Progress::Done
                 && progress == download::Progress::AwaitsServer
                 && connection.poll_left(cx, shelf, ahead_max) == Some(Cause::ClientReset)
             {
@@ -410,7 +448,8 @@ impl Stream<'_> {
             if moved || active.is_none() {
                 active = Some(clock::now());
             }
-            let on_client = progress == download::Progress::AwaitsClient;
+            let owed = uploading == upload::Progress::AwaitsClient && !hopeless;
+            let on_client = progress == download::Progress::AwaitsClient || owed;
             if let Some(active) = active {
                 connection.deadline.set(active + waits.on(on_client));
             }
@@ -436,7 +475,8 @@ impl Stream<'_> {
         if !self.upload.is_done() {
             self.close = true;
         }
-        let clean = framing.keep_alive && self.upload.is_done() && side.buffer.is_empty() && !side.refuses;
+        let sent = self.upload.is_done() && side.sent == self.e.scratch.to_server.len();
+        let clean = framing.keep_alive && sent && side.buffer.is_empty() && !side.refuses;
         Ok((End::new(Cause::Done, Phase::Data), if clean { After::Clean } else { After::Used }))
     }
 }

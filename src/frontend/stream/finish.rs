@@ -45,7 +45,7 @@ impl Stream<'_> {
 }
 
 /// Ends after which a connection cannot carry another request, whatever was agreed.
-fn end_closes(end: End) -> bool {
+pub(super) fn end_closes(end: End) -> bool {
     !matches!(
         (end.cause, end.phase),
         (Cause::Done | Cause::Local(_) | Cause::Denied(_), _)
@@ -232,7 +232,7 @@ impl Epilogue {
             limited_by: self.limited_by.as_ref().map(|l| &l.name[..]),
             peer: if self.client == connection.peer { None } else { connection.peer },
         };
-        worker.log.borrow_mut().push(&record);
+        worker.with_log(|log| log.push(&record));
     }
 }
 

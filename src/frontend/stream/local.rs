@@ -5,6 +5,7 @@ use std::io::IoSlice;
 use std::task::Poll;
 
 use super::exchange::status_line;
+use super::finish::end_closes;
 use super::rules::Local;
 use super::{End, Stream};
 use crate::core::fleet::spec::HttpLimits;
@@ -62,9 +63,7 @@ impl Stream<'_> {
             self.close = true;
             return end;
         };
-        if matches!(end.cause, Cause::ClientTimeout | Cause::BadRequest(_)) {
-            self.close = true;
-        }
+        self.close |= end_closes(end);
         self.settle_unread_body();
         let manner = self.manner();
         let mut out = std::mem::take(&mut self.e.scratch.out);
@@ -140,11 +139,12 @@ impl Stream<'_> {
         }
     }
 
-    pub(super) fn manner(&self) -> Manner {
-        let close = self.close || self.framing.upgrade.is_some() || self.worker.shared.is_draining();
+    fn manner(&mut self) -> Manner {
+        // What follows a request to upgrade may be another protocol already.
+        self.close |= self.framing.upgrade.is_some() || self.worker.shared.is_draining();
         Manner {
             head_only: self.e.understood && self.e.scratch.request.method() == b"HEAD",
-            close,
+            close: self.close,
             keep_alive_10: self.e.understood && self.e.scratch.request.version() == Version::Http10,
         }
     }

@@ -198,6 +198,8 @@ struct Stream<'c> {
     close: bool,
     /// The answer was cut short, and only a reset shows the client that it was.
     cut_visibly: bool,
+    /// A server said 100: the client sends its body.
+    continued: bool,
     /// The next attempt only replaces a kept connection that turned out dead.
     replacing: bool,
     /// A socket to tunnel to, once the server switched protocols.
@@ -222,6 +224,7 @@ impl<'c> Stream<'c> {
         entry.request_since.set(Some(first_byte));
         entry.requests.set(entry.requests.get().wrapping_add(1));
         entry.retries.set(0);
+        entry.bytes_out.set(0);
         let first = connection.requests == 0;
         let timers = Timers {
             handshake: Some(if first { connection.handshake_ms } else { 0 }),
@@ -262,6 +265,7 @@ impl<'c> Stream<'c> {
             framing: RequestFraming { body: Body::Empty, keep_alive: false, expect_continue: false, upgrade: None },
             upload: upload::Upload::none(),
             close: false,
+            continued: false,
             replacing: false,
             cut_visibly: false,
             switched: None,

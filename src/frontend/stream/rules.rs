@@ -46,6 +46,7 @@ impl Stream<'_> {
         self.close = !self.framing.keep_alive;
         let snapshot = self.e.snapshot.clone();
         let spec = &snapshot.frontends[self.e.frontend].spec;
+        self.upload = super::upload::Upload::new(self.framing.body, &spec.limits);
         if let (Body::Length(n), Some(max)) = (self.framing.body, spec.limits.body_max_bytes)
             && n > max
         {
@@ -68,7 +69,6 @@ impl Stream<'_> {
             _ => false,
         };
         take_or_make_id(&mut self.worker.rng.borrow_mut(), &spec.request_id, trusted, &mut self.e.scratch);
-        self.upload = super::upload::Upload::new(self.framing.body, &spec.limits);
         // What a proxy passes on is settled here, before any rule adds to it.
         let scratch = &mut *self.e.scratch;
         capture(scratch, spec);
