@@ -106,7 +106,8 @@ fn judge(case: &Case, client: &mut RawClient) -> Result<bool, String> {
         }
         Verdict::Refuse(_) => {
             answer.read_body(&mut client.wire, role(&answer)).map_err(|e| e.to_string())?;
-            Ok(answer.whole)
+            let ends = answer.field("connection").is_some_and(|v| v.eq_ignore_ascii_case("close"));
+            Ok(answer.whole && !ends)
         }
         Verdict::Wait if answer.status() == 502 => Ok(false),
         Verdict::Wait => Err(format!("{}, expected 502", answer.first_line)),
