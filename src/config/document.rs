@@ -10,6 +10,7 @@ use std::ops::Range;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 use super::diagnostic::Report;
+use super::syntax;
 
 /// The largest file read.
 const TEXT_MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -175,10 +176,7 @@ pub(super) fn parse(text: &str, report: &mut Report) -> Option<Document> {
             Ok(event) => event,
             Err(error) => {
                 let at = offsets.byte(error.marker().index());
-                builder
-                    .report
-                    .error_at(at..at + 1, format!("this is not YAML: {}", error.info()))
-                    .help("nothing behind this place was read");
+                syntax::explain(builder.report, text, at, error.info());
                 return None;
             }
         };
@@ -194,6 +192,11 @@ pub(super) fn parse(text: &str, report: &mut Report) -> Option<Document> {
             }
         }
         builder.take(event, span)?;
+    }
+    if matches!(&builder.root, Some(Node { content: Content::Scalar { .. }, .. }))
+        && syntax::refuse_other_program(builder.report, text)
+    {
+        return None;
     }
     match builder.root {
         Some(root) if !root.is_empty_value() => Some(Document { root, places: builder.places }),

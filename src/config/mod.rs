@@ -2,7 +2,7 @@
 //!
 //! Reading order: `document` turns YAML text into a tree that knows where everything stands; `shape` holds the tree
 //! against the schema of `raw` (unknown keys, wrong types) and fills the raw structs; `lower` checks every rule and
-//! builds the [`Model`]. Each of them adds to one [`Report`], so that an operator sees all mistakes in one run.
+//! builds the [`Model`]; `foreign` knows what other programs say instead. Each of them adds to one [`Report`], so that an operator sees all mistakes in one run.
 //! What concerns the machine (files, users, limits) is asked of an [`Environment`].
 //!
 //! Not here: what is done with a model (`control`), and sockets, which a check never opens.
@@ -10,10 +10,12 @@
 pub mod diagnostic;
 mod document;
 pub mod environment;
+mod foreign;
 mod lower;
 pub mod model;
 mod raw;
 mod shape;
+mod syntax;
 
 pub use diagnostic::{Diagnostic, Report, Severity};
 pub use environment::{Environment, Host, Nothing};

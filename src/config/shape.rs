@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::diagnostic::{Report, closest};
 use super::document::{Content, Node, ROOT};
+use super::foreign;
 use super::raw::{At, File};
 
 /// The JSON schema of a configuration file.
@@ -44,21 +45,6 @@ fn place(node: &Node, value: Value) -> Value {
     Value::Array(vec![node.id.0.into(), value])
 }
 
-/// What other programs call our keys.
-const SYNONYMS: [(&str, &str); 11] = [
-    ("ssl", "tls"),
-    ("listen", "bind"),
-    ("crt", "certificates"),
-    ("upstreams", "backends"),
-    ("clusters", "backends"),
-    ("nodes", "servers"),
-    ("hosts", "servers"),
-    ("endpoints", "servers"),
-    ("check", "health_check"),
-    ("default_backend", "routes"),
-    ("inter", "interval"),
-];
-
 struct Shape<'a> {
     report: &'a mut Report,
     definitions: Option<&'static Value>,
@@ -68,9 +54,11 @@ impl Shape<'_> {
     fn value(&mut self, node: &Node, schema: &'static Value) -> Option<Value> {
         let branches = self.branches(schema);
         if node.is_empty_value() {
-            self.report
-                .error(node.id, "there is no value")
-                .help(format!("give {}, or remove the key", describe_all(&branches)));
+            let diagnostic = self.report.error(node.id, "there is no value");
+            diagnostic.help(format!("give {}, or remove the key", describe_all(&branches)));
+            if branches.iter().any(|b| type_of(b) == "object") {
+                diagnostic.help("what belongs to a key stands below it, further to the right");
+            }
             return None;
         }
         match &node.content {
@@ -147,12 +135,23 @@ impl Shape<'_> {
     fn unknown_key(&mut self, at: super::document::NodeId, key: &str, properties: &Map<String, Value>) {
         let known = || properties.keys().map(String::as_str);
         let diagnostic = self.report.error(at, format!("unknown key `{}`", shorten(key)));
-        let synonym = SYNONYMS.iter().find(|(word, known)| *word == key && properties.contains_key(*known));
-        if let Some(word) = synonym.map(|(_, known)| *known).or_else(|| closest(key, known())) {
+        let sentence = foreign::sentence(key);
+        let synonym = foreign::synonym(key).filter(|word| properties.contains_key(*word));
+        // A word that another program knows is no slip of the finger: `mode` is not `node`.
+        let meant = || closest(key, known()).filter(|word| sentence.is_none() || word.starts_with(key));
+        let meant = synonym.or_else(meant);
+        if let Some(word) = meant {
             diagnostic.label(format!("did you mean `{word}`?"));
-        } else if let Some(places) = elsewhere().get(key) {
-            let places: Vec<_> = places.iter().take(3).map(|p| format!("`{p}`")).collect();
-            diagnostic.label("not here").help(format!("`{key}` is a key of {}", any_of(&places)));
+        }
+        match (sentence, elsewhere().get(key)) {
+            (Some(sentence), _) => {
+                diagnostic.help(sentence);
+            }
+            (None, Some(places)) if meant.is_none() => {
+                let places: Vec<_> = places.iter().take(3).map(|p| format!("`{p}`")).collect();
+                diagnostic.label("not here").help(format!("`{key}` is a key of {}", any_of(&places)));
+            }
+            _ => {}
         }
         let mut names: Vec<_> = known().collect();
         names.sort_unstable();
@@ -211,14 +210,19 @@ impl Shape<'_> {
                     diagnostic.label("did you mean `false`?");
                 } else if !plain && has("integer") && text.parse::<u64>().is_ok() {
                     diagnostic.label("remove the quotes");
-                } else if has("object") && text.contains(':') && !text.contains(' ') {
+                } else if has("object") && !text.contains(' ') && begins_like_a_key(text) {
                     diagnostic.help("a key is followed by a colon and a space");
+                } else if let Some(keys) = keys_of(branches) {
+                    diagnostic.help(keys);
                 } else if has("array") {
                     diagnostic.help("a list is written `[a, b]`, or one `- item` per line");
                 }
             }
             Content::List(_) => {
-                self.report.error(node.id, format!("a list stands where {expected} belongs"));
+                let diagnostic = self.report.error(node.id, format!("a list stands where {expected} belongs"));
+                if let Some(keys) = keys_of(branches) {
+                    diagnostic.help(keys);
+                }
             }
             Content::Map(_) => {
                 let diagnostic = self.report.error(node.id, format!("a map stands where {expected} belongs"));
@@ -229,6 +233,23 @@ impl Shape<'_> {
         }
         None
     }
+}
+
+/// Whether a text may be `key:value`.
+fn begins_like_a_key(text: &str) -> bool {
+    let key = text.split_once(':').map_or("", |(key, _)| key);
+    !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+}
+
+/// How the map among some alternatives is written.
+fn keys_of(branches: &[&'static Value]) -> Option<String> {
+    let map = branches.iter().find(|b| type_of(b) == "object")?;
+    let Some(properties) = map.get("properties").and_then(Value::as_object) else {
+        return Some("a map has one `NAME: VALUE` a line, without `- ` in front".to_owned());
+    };
+    let mut names: Vec<_> = properties.keys().map(String::as_str).collect();
+    names.sort_unstable();
+    Some(format!("a map has one `KEY: VALUE` a line; known here: `{}`", names.join("`, `")))
 }
 
 fn type_of(schema: &Value) -> &str {

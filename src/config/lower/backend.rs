@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::rule::Side;
 use super::{Lowering, first};
 use crate::config::document::NodeId;
+use crate::config::foreign;
 use crate::config::raw::backend::{ObserveChoice, RetryWord, SameSite};
 use crate::config::raw::{At, OneOrMany, backend as raw, text};
 use crate::config::shape::shorten;
@@ -128,9 +129,12 @@ impl Lowering<'_> {
             return self.field_name(written.id(), name).map_or(Algorithm::RoundRobin, Algorithm::Header);
         }
         let known: Vec<_> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
-        self.error(written.id(), format!("`{}` is not a balancing algorithm", shorten(text)))
-            .did_you_mean(text, words.iter().map(|(word, _)| *word))
-            .help(format!("allowed: {}, `header(NAME)`", known.join(", ")));
+        let diagnostic = self.error(written.id(), format!("`{}` is not a balancing algorithm", shorten(text)));
+        match foreign::algorithm(text) {
+            Some(word) => diagnostic.label(format!("did you mean `{word}`?")),
+            None => diagnostic.did_you_mean(text, words.iter().map(|(word, _)| *word)),
+        };
+        diagnostic.help(format!("allowed: {}, `header(NAME)`", known.join(", ")));
         Algorithm::RoundRobin
     }
 

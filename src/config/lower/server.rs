@@ -6,6 +6,7 @@ use super::bind::unix_path;
 use super::route::is_host_name;
 use super::{Lowering, first};
 use crate::config::document::NodeId;
+use crate::config::foreign;
 use crate::config::raw::backend::{ObserveChoice, ObserveLayer, ServerChoice};
 use crate::config::raw::{At, backend as raw};
 use crate::config::shape::shorten;
@@ -152,8 +153,19 @@ impl Lowering<'_> {
                 ":80"
             };
             diagnostic.label(format!("write `{}{port}`, without the scheme", shorten(host)));
+        } else if let (true, Some(here)) = (written.contains(' '), foreign::server_line(written)) {
+            diagnostic.label(format!("write {here}"));
+            if written.split_whitespace().any(|word| word == "check") {
+                diagnostic
+                    .help("servers are checked unless `health_check: off` says otherwise; how, says `health_check`");
+            }
+            if written.split_whitespace().any(|word| word == "ssl") {
+                diagnostic.help("this version speaks plain HTTP to servers; only checks may use TLS");
+            }
         } else if written.contains('/') {
             diagnostic.label("an address has no path");
+        } else if written.parse::<u16>().is_ok() {
+            diagnostic.label(format!("the host is missing: `127.0.0.1:{written}`?"));
         } else if bare_v6 {
             diagnostic.label(format!("write `[{written}]:80`"));
         } else if port.is_empty() {

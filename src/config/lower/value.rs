@@ -281,6 +281,23 @@ impl Lowering<'_> {
         if let Ok(address) = written.parse() {
             return Some(address);
         }
+        // `*:443 ssl crt /etc/x.pem`: what HAProxy and nginx write behind the address.
+        if let Some((first, rest)) = written.trim().split_once(' ') {
+            let word = |wanted: &str| rest.split_whitespace().any(|word| word == wanted);
+            let first = match first.rsplit_once(':') {
+                Some(("*" | "", port)) => format!("0.0.0.0:{port}"),
+                None if first.parse::<u16>().is_ok() => format!("0.0.0.0:{first}"),
+                _ => first.to_owned(),
+            };
+            let diagnostic = self.error(at, format!("`{}` is more than an address", shorten(written)));
+            if word("ssl") {
+                diagnostic.label(format!("write `{{ address: \"{first}\", tls: {{ certificates: [FILE] }} }}`"));
+            } else {
+                diagnostic.label(format!("write `{first}`"));
+            }
+            diagnostic.help(format!("it is written {example}; what else there is to say are keys beside `address`"));
+            return None;
+        }
         let message = format!("`{}` is not an address with a port", shorten(written));
         let (host, port) = written.rsplit_once(':').unwrap_or((written, ""));
         let label = if let Some(rest) = written.split_once("://").map(|(_, rest)| rest) {
