@@ -39,7 +39,7 @@ impl Ctl {
         let reply = match self.ask() {
             Ok(reply) => reply,
             Err(error) => {
-                eprintln!("lockgate ctl: {}: {error}", self.socket.display());
+                eprintln!("lockgate ctl: {}: {error}{}", self.socket.display(), remedy(&error));
                 return ExitCode::FAILURE;
             }
         };
@@ -77,5 +77,35 @@ impl Ctl {
             true => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was closed without a reply")),
             false => Ok(String::from_utf8_lossy(&reply).into_owned()),
         }
+    }
+}
+
+/// What to do when nobody could be asked.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            "; does lockgate run, and is this the `socket` of its `global.admin`? --socket or LOCKGATE_SOCKET names another"
+        }
+        io::ErrorKind::ConnectionRefused => "; lockgate does not run, or listens elsewhere (`global.admin`)",
+        io::ErrorKind::PermissionDenied => "; `mode` and `group` of the socket say who may use it; root always may",
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "; no reply came in time",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_keeps_an_order_from_arriving_comes_with_a_remedy() {
+        let dir = tempfile::tempdir().unwrap();
+        let ctl = |socket: PathBuf| Ctl { socket, command: vec!["show info".into()] };
+        let nowhere = ctl(dir.path().join("none.sock")).ask().unwrap_err();
+        assert!(remedy(&nowhere).contains("LOCKGATE_SOCKET"), "{nowhere}");
+        let path = dir.path().join("left.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let refused = ctl(path).ask().unwrap_err();
+        assert!(remedy(&refused).contains("does not run"), "{refused}");
     }
 }
