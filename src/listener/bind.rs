@@ -25,7 +25,7 @@ pub enum OpenListener {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The address cannot be had.
-    #[error("cannot listen on {address}: {source}{hint}", hint = hint(source))]
+    #[error("cannot listen on {address}{hint}", hint = tcp_hint(source))]
     Tcp {
         /// Which.
         address: SocketAddr,
@@ -33,7 +33,7 @@ pub enum BindError {
         source: io::Error,
     },
     /// The socket file cannot be had.
-    #[error("cannot listen on {path}: {source}{hint}", hint = hint(source))]
+    #[error("cannot listen on {path}{hint}", hint = unix_hint(source))]
     Unix {
         /// Which.
         path: String,
@@ -42,11 +42,22 @@ pub enum BindError {
     },
 }
 
-fn hint(error: &io::Error) -> &'static str {
+/// What to do; why it is so, stands in the source.
+fn tcp_hint(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::AddrInUse => "; another process listens there (`ss -ltnp` tells which)",
-        io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
-        io::ErrorKind::PermissionDenied => "; ports below 1024 need root or CAP_NET_BIND_SERVICE",
+        io::ErrorKind::AddrInUse => " (`ss -ltnp` tells which process does)",
+        io::ErrorKind::AddrNotAvailable => " (no interface of this machine has that address)",
+        io::ErrorKind::PermissionDenied => " (ports below 1024 need root or CAP_NET_BIND_SERVICE)",
+        _ => "",
+    }
+}
+
+fn unix_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => " (does its folder exist?)",
+        io::ErrorKind::PermissionDenied => {
+            " (the folder must be ours to write; only root can give a socket to another owner)"
+        }
         _ => "",
     }
 }
@@ -161,5 +172,31 @@ fn group_id(name: &str) -> io::Result<Gid> {
     match Group::from_name(name)? {
         Some(group) => Ok(group.gid),
         None => Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no group `{name}`"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an operator reads: our words, then the cause, each once.
+    fn told(error: BindError) -> String {
+        format!("{:#}", anyhow::Error::from(error))
+    }
+
+    #[test]
+    fn a_bind_that_fails_says_why_once_and_what_to_do() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let source = refuse_if_taken(address).unwrap_err();
+        let text = told(BindError::Tcp { address, source });
+        assert!(text.contains(&format!("{address} (`ss -ltnp`")), "{text}");
+        assert_eq!(text.matches("in use").count(), 1, "{text}");
+
+        let path = "/nonexistent/folder/http.sock";
+        let unix = UnixSocket { path: path.into(), mode: None, user: None, group: None };
+        let source = open_unix(&unix).unwrap_err();
+        let text = told(BindError::Unix { path: path.into(), source });
+        assert!(text.contains("does its folder exist?") && text.matches("No such file").count() == 1, "{text}");
     }
 }
