@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lockgate::config::model::LogDestination;
+use lockgate::config::model::{AdminAddress, Level, LogDestination};
 use lockgate::config::{Host, Model, Source, load};
 use lockgate::core::filter::TemplatePiece;
 use lockgate::core::fleet::spec::{InitialState, ReturnFromDrain, ServerAddress};
@@ -56,6 +56,15 @@ fn the_minimal_file_loads() {
     assert_eq!((check.rise, check.fall), (3, 3));
     let CheckKind::Http(http) = &check.kind else { panic!("{:?}", check.kind) };
     assert_eq!((&*http.method, &*http.path, &http.expect[..]), ("HEAD", "/", &[(200, 200)][..]));
+}
+
+#[test]
+fn the_first_file_of_an_installation_answers_lockgate_ctl() {
+    let model = loaded(&crate::repository("conf/lockgate.yaml"));
+    let AdminAddress::Unix(socket) = &model.global.admin[0].address else { panic!("not a unix socket") };
+    assert_eq!(socket.path.to_str(), Some(lockgate::cli::ctl::DEFAULT_SOCKET));
+    assert_eq!(model.global.admin[0].level, Level::Admin);
+    assert!(model.global.state_file.is_some() && !model.global.logs.is_empty());
 }
 
 /// Whether a file has the key of a path like `frontends.NAME.bind.tls`, in any of its frontends and binds.
