@@ -365,7 +365,8 @@ async fn accept_loop(worker: Rc<Worker>, bind: usize, acceptor: Acceptor) {
 
 /// Gives a fresh connection to a less loaded worker, if there is one; gives it back otherwise.
 fn hand_over(worker: &Worker, arrival: Arrival) -> Option<Arrival> {
-    let Some(other) = worker.better_worker() else { return Some(arrival) };
+    // A worker that leaves may have left already when this reaches it.
+    let Some(other) = worker.better_worker().filter(|_| !worker.shared.is_draining()) else { return Some(arrival) };
     let Arrival { bind, socket: Socket::Tcp(socket), peer, permits } = arrival else { return Some(arrival) };
     if let Ok(socket) = socket.into_std() {
         let _ = other.orders.send(WorkerOrder::Adopt(Handover { socket, bind, peer, permits }));

@@ -191,7 +191,10 @@ impl Stream<'_> {
         let Some(to) = server.address.clone() else {
             return Err(Failed::End(End::new(Cause::NoServer, Phase::Queue)));
         };
-        let kept = self.worker.pool.borrow_mut().take(&server, clock::now());
+        let kept = match self.fresh_only {
+            true => None,
+            false => self.worker.pool.borrow_mut().take(&server, clock::now()),
+        };
         let side = match kept {
             Some(socket) => {
                 server.live.counters.inc(self.worker.shard, Counter::Reuse);
@@ -299,10 +302,12 @@ impl Stream<'_> {
         self.e.timers.connect = None;
         self.e.timers.response = None;
         if verdict == Verdict::Replace {
-            // The same place, a fresh connection: the lease is asked for anew so that queues stay fair.
+            // The same place, a fresh connection: the lease is asked for anew so that queues stay fair. Fresh for good:
+            // it may be the request itself that connections die of, and it must not be tried on all that are kept.
             self.give_back_lease();
             wish.bound_to = failed;
             self.replacing = true;
+            self.fresh_only = true;
             return Ok(());
         }
         self.e.retries += 1;
