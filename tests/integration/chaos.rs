@@ -4,11 +4,12 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::certificates::{Authority, Key};
 use crate::support::client::RawClient;
 use crate::support::message::{Message, Role};
 use crate::support::origin::{Origin, OriginConn};
-use crate::support::site::{Running, Site};
-use crate::support::until;
+use crate::support::site::Site;
+use crate::support::{ports, until};
 
 const CLIENTS: u64 = 8;
 const ROUNDS: usize = 120;
@@ -117,8 +118,7 @@ fn request(random: &mut fastrand::Rng, id: &str) -> (String, bool) {
 }
 
 /// One connection of a client; every whole 200 must be the answer to its own request.
-fn visit(site: &Running, random: &mut fastrand::Rng, serial: &AtomicUsize) -> Result<(), String> {
-    let mut client = RawClient::connect(site.address);
+fn visit(mut client: RawClient, random: &mut fastrand::Rng, serial: &AtomicUsize) -> Result<(), String> {
     for _ in 0..random.usize(1..5) {
         let batch: Vec<_> = (0..if random.u8(..4) == 0 { 3 } else { 1 })
             .map(|_| {
@@ -182,13 +182,23 @@ fn visit(site: &Running, random: &mut fastrand::Rng, serial: &AtomicUsize) -> Re
 #[test]
 fn nobody_gets_anothers_answer_and_nothing_is_left_behind() {
     let origins = [Origin::script(behave), Origin::script(behave)];
-    let site = Site::new()
+    let authority = Authority::new();
+    let tls = ports::address();
+    let site = Site::new();
+    let file = authority.write(&site.path("a.pem"), &["a.test"], Key::Ecdsa);
+    let bind = format!(
+        "bind: [ \"{}\", {{ address: \"{tls}\", tls: {{ certificates: [ {} ] }} }} ]",
+        site.address(),
+        file.display()
+    );
+    let site = site
         .server(origins[0].addr(), "maxconn: 3")
         .server(origins[1].addr(), "maxconn: 3")
         .global("threads", "2")
         .defaults(
             "timeouts: { request: 400ms, keepalive: 400ms, client: 400ms, server: 300ms, queue: 2s, connect: 400ms, tunnel: 400ms }",
         )
+        .frontend(bind)
         .frontend("rate_limits: [ { name: each, key: client_ip, concurrent: 100000, action: deny } ]")
         .backend("balance: leastconn\ncookie: { name: SRV }\nretries: 1\nretry_on: [ empty-response, \"503\" ]")
         .start();
@@ -196,13 +206,34 @@ fn nobody_gets_anothers_answer_and_nothing_is_left_behind() {
     let seed = std::env::var("CHAOS_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
     let wrong: Vec<String> = std::thread::scope(|scope| {
         let visits = |n: u64| {
-            let (site, serial) = (&site, &serial);
+            let (site, serial, authority) = (&site, &serial, &authority);
             move || {
                 let mut random = fastrand::Rng::with_seed(seed.wrapping_add(n));
-                (0..ROUNDS).filter_map(|_| visit(site, &mut random, serial).err()).collect::<Vec<_>>()
+                let visit = |_| {
+                    let client = match random.u8(..4) {
+                        0 => authority.connect(tls, "a.test"),
+                        _ => RawClient::connect(site.address),
+                    };
+                    visit(client, &mut random, serial).err()
+                };
+                (0..ROUNDS).filter_map(visit).collect::<Vec<_>>()
             }
         };
         let threads: Vec<_> = (0..CLIENTS).map(|n| scope.spawn(visits(n))).collect();
+        // Meanwhile an operator has no steady hand.
+        let mut random = fastrand::Rng::with_seed(seed);
+        while threads.iter().any(|thread| !thread.is_finished()) {
+            let server = random.u8(1..3);
+            match random.u8(..4) {
+                0 => site.order(&format!("shutdown sessions server web/s{server}")),
+                1 => site.order(&format!("set server web/s{server} state maint")),
+                2 => site.order(&format!("set server web/s{server} state drain")),
+                _ => site.order(&format!("set maxconn server web/s{server} {}", random.u8(1..4))),
+            }
+            std::thread::sleep(Duration::from_millis(random.u64(..30)));
+            site.order(&format!("set server web/s{server} state ready"));
+            std::thread::sleep(Duration::from_millis(random.u64(..100)));
+        }
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     assert!(wrong.is_empty(), "CHAOS_SEED={seed}: {wrong:#?}");
