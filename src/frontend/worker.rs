@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 
-use super::connection::{self, Arrival};
+use super::connection::{self, Arrival, Held};
 use super::registry::{Doing, Registry};
 use super::stream::Scratch;
 use crate::backend::pool::Pool;
@@ -395,7 +395,7 @@ fn welcome(worker: &Rc<Worker>, arrival: Arrival) {
         _ => None,
     };
     let counted = Counted::new(worker, frontend.live.clone());
-    tokio::task::spawn_local(connection::serve(worker.clone(), context, arrival, counted, place));
+    connection::start(worker, context, arrival, Held::new(counted, place));
 }
 
 /// A connection's part in the gauges; leaves them when dropped.

@@ -251,7 +251,8 @@ fn count_status(shard: Shard, counters: &Counters, status: Option<u16>) {
 
 /// Runs what an upgrade led to, and closes its books.
 pub async fn run_tunnel(worker: &Rc<Worker>, connection: &mut Connection, tunnel: Box<Tunnel>) {
-    let Tunnel { mut server, early, epilogue: mut e } = *tunnel;
+    // Moved out of its box, which goes: a tunnel lasts.
+    let Tunnel { mut server, early, epilogue: mut e } = { *tunnel };
     e.scratch.shrink_for_tunnel();
     let idle = e.backend().map_or(std::time::Duration::from_secs(3600), |b| b.spec.timeouts.tunnel);
     let live = e.lease.as_ref().map(|l| l.server().live.clone());
