@@ -15,9 +15,9 @@ use crate::core::log::httplog::FailedConnection;
 use crate::core::log::record::Record;
 
 /// A batch of so many lines is handed over without being asked for.
-const BATCH_LINES: usize = 64;
+const BATCH_LINES: usize = 256;
 /// Likewise one of so many bytes.
-const BATCH_BYTES: usize = 32 * 1024;
+const BATCH_BYTES: usize = 128 * 1024;
 
 /// One worker's log. Dropping it flushes it.
 pub struct WorkerLog {
