@@ -43,7 +43,7 @@ pub use self::worker::WorkerLog;
 pub use self::zone::system_zone;
 
 /// Batches that may wait for the writer, of all workers together.
-const CHANNEL_BATCHES: usize = 128;
+const CHANNEL_BATCHES: usize = 512;
 /// How long a stopping process waits for the last lines to leave.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(2);
 
