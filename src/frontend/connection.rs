@@ -219,7 +219,6 @@ async fn requests(worker: &Rc<Worker>, connection: &mut Connection) -> After {
         match Box::pin(stream::handle(worker, connection)).await {
             Next::KeepAlive => {
                 connection.requests = connection.requests.saturating_add(1);
-                connection.idle_since = clock::now();
                 worker.shelf.shelve(&mut connection.buffer);
             }
             Next::Close => return After::Closed,

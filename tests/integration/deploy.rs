@@ -17,6 +17,7 @@ fn deploy(mode: &str) -> Vec<Vec<String>> {
     let wrk = tools::need("wrk", "wrk");
     tools::need("curl", "curl");
     let site = Site::new();
+    let _until_the_servers_have_ended = site.folder();
     let apps = site.path("apps");
     let servers: Vec<Nginx> = ["s1", "s2", "s3"]
         .iter()

@@ -130,6 +130,7 @@ fn rsyslogd(folder: &Path) -> (tools::Running, String, PathBuf) {
 #[test]
 fn ten_thousand_requests_give_ten_thousand_right_rows() {
     let site = Site::new();
+    let _until_the_servers_have_ended = site.folder();
     let folder = site.path("peers");
     std::fs::create_dir(&folder).unwrap();
     let servers: Vec<Nginx> = ["s1", "s2", "s3"].iter().map(|name| Nginx::start(&folder, name, LOCATIONS)).collect();

@@ -84,14 +84,18 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // The master must be asked: killed hard, it would leave its workers behind.
-        if let Ok(pid) = std::fs::read_to_string(self.folder.join("pid")) {
-            if let Ok(pid) = pid.trim().parse() {
-                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM);
-            }
-            if let Some(process) = self.process.lock().ok().and_then(|mut p| p.take()) {
-                process.finish();
-            }
+        // A master must be asked: killed hard, it would leave its workers behind. The process may be another one than was
+        // started here; its folder, with the file that says which, must still be there.
+        let pid = std::fs::read_to_string(self.folder.join("pid")).unwrap_or_else(|e| {
+            eprintln!("{} may be left running: {e}", self.name);
+            String::new()
+        });
+        let process = self.process.lock().ok().and_then(|mut process| process.take());
+        let Ok(pid) = pid.trim().parse() else { return };
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM);
+        super::eventually_or(super::PATIENCE, || (!self.folder.join("pid").exists()).then_some(()));
+        if let Some(process) = process {
+            process.finish();
         }
     }
 }

@@ -66,7 +66,12 @@ impl Site {
         origins.iter().fold(Site::new(), |site, origin| site.server(origin.addr(), ""))
     }
 
-    /// The folder everything is in.
+    /// Keeps the folder until what is held here is dropped: processes of a test must end before their files go.
+    pub fn folder(&self) -> Arc<TempDir> {
+        Arc::clone(&self.dir)
+    }
+
+    /// A path in the folder everything is in.
     pub fn path(&self, name: &str) -> std::path::PathBuf {
         self.dir.path().join(name)
     }

@@ -45,7 +45,7 @@ impl Stream<'_> {
         wish.bound_to = self.persistence(view);
         self.apply_request_rules(&view.spec.request_rules);
         self.render_request(view);
-        let queue_start = clock::now();
+        let queue_start = self.e.latest;
         loop {
             // Each attempt goes by the newest state: servers may have come and gone since the last one.
             let pinned = self.worker.snapshot();
@@ -135,7 +135,8 @@ impl Stream<'_> {
                 self.e.server_queue = server;
                 self.e.backend_queue = backend;
                 let waited = self.wait_in_queue(waiting, view.spec.timeouts.queue).await;
-                self.e.timers.queue = Some(millis(clock::now() - queue_start));
+                self.e.latest = clock::now();
+                self.e.timers.queue = Some(millis(self.e.latest - queue_start));
                 waited?
             }
         };
@@ -152,7 +153,7 @@ impl Stream<'_> {
         } else {
             server.live.counters.inc(shard, Counter::Stot);
         }
-        let now = clock::now();
+        let now = self.e.latest;
         server.live.last_session_ms.store(self.worker.shared.uptime_ms(now), Ordering::Relaxed);
         self.e.server = Some(lease.index());
         self.e.timers.queue = Some(millis(now.saturating_duration_since(queue_start)));
@@ -187,28 +188,31 @@ impl Stream<'_> {
         let Some(lease) = &self.e.lease else {
             return Err(Failed::End(End::new(Cause::Internal, Phase::Queue)));
         };
-        let server = lease.server().clone();
+        let newest = lease.view().clone();
+        let Some(server) = newest.servers.get(lease.index()) else {
+            return Err(Failed::End(End::new(Cause::Internal, Phase::Queue)));
+        };
         let Some(to) = server.address.clone() else {
             return Err(Failed::End(End::new(Cause::NoServer, Phase::Queue)));
         };
         let kept = match self.fresh_only {
             true => None,
-            false => self.worker.pool.borrow_mut().take(&server, clock::now()),
+            false => self.worker.pool.borrow_mut().take(server, self.e.latest),
         };
         let side = match kept {
             Some(socket) => {
                 server.live.counters.inc(self.worker.shard, Counter::Reuse);
                 view.live.counters.inc(self.worker.shard, Counter::Reuse);
                 self.e.timers.connect = Some(0);
-                self.e.connected = Some(clock::now());
+                self.e.connected = Some(self.e.latest);
                 ServerSide::new(socket, to, true)
             }
             None => {
-                let socket = self.connect(view, &server, &to).await?;
+                let socket = self.connect(view, server, &to).await?;
                 ServerSide::new(socket, to, false)
             }
         };
-        self.exchange(view, &server, side).await
+        self.exchange(view, server, side).await
     }
 
     async fn connect(
@@ -245,6 +249,7 @@ impl Stream<'_> {
         })
         .await;
         let now = clock::now();
+        self.e.latest = now;
         match connected {
             Err(end) => Err(Failed::End(end)),
             Ok(Ok(socket)) => {
@@ -334,6 +339,7 @@ impl Stream<'_> {
             }
             self.give_back_lease();
             self.pause(SAME_SERVER_PAUSE.min(view.spec.timeouts.connect)).await?;
+            self.e.latest = clock::now();
         }
         Ok(())
     }

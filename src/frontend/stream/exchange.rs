@@ -138,7 +138,7 @@ impl Stream<'_> {
                 let backend = newest.backends.get(server.id.backend.0 as usize);
                 if let Some(server) = backend.and_then(|b| b.servers.get(server.id.index as usize)) {
                     let mut pool = self.worker.pool.borrow_mut();
-                    pool.keep(server, &side.to, side.socket, view.spec.pool, clock::now());
+                    pool.keep(server, &side.to, side.socket, view.spec.pool, self.e.latest);
                 }
             }
         }
@@ -207,7 +207,8 @@ impl Stream<'_> {
         let ahead_max = spec.limits.pipeline_max_bytes;
         let bytes_in = &mut self.e.bytes_in;
         let expects = self.framing.expect_continue && !self.continued;
-        let mut active = clock::now();
+        let mut active = self.e.latest;
+        let mut waited = false;
         let mut parsed_once = side.buffer.is_empty();
         poll_fn(|cx| {
             if let Some(flag) = connection.place.entry.kill.get() {
@@ -257,9 +258,10 @@ impl Stream<'_> {
             {
                 return Poll::Ready(Heard::End(End::new(Cause::ClientReset, Phase::Headers)));
             }
-            if moved {
+            if moved && waited {
                 active = clock::now();
             }
+            waited = true;
             // While the client is to send, it is the client that is waited for, unless it waits for a 100 itself.
             let on_client = uploading == upload::Progress::AwaitsClient && !(expects && upload.received == 0);
             connection.deadline.set(active + waits.on(on_client));
@@ -312,6 +314,7 @@ impl Stream<'_> {
     /// Notes that the head of the answer has come: timers, passive checks.
     fn answer_began(&mut self, server: &ServerView) {
         let now = clock::now();
+        self.e.latest = now;
         let since = self.e.connected.unwrap_or(self.e.first_byte);
         self.e.timers.response = Some(millis(now.saturating_duration_since(since)));
         let status = self.e.scratch.response.status();
@@ -460,6 +463,9 @@ impl Stream<'_> {
             }
         })
         .await;
+        if active.is_some() {
+            self.e.latest = clock::now();
+        }
         if let Some(reject) = bad {
             self.note_bad_answer(&reject, side.buffer.filled());
         }

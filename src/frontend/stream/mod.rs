@@ -135,6 +135,8 @@ struct Epilogue {
     sessions: Option<BackendPlace>,
     permits: Vec<ConcurrencyPermit>,
     first_byte: Instant,
+    /// The clock as last read: good enough for what follows without a wait.
+    latest: Instant,
     accepted_us: u64,
     timers: Timers,
     /// When the connection to the server stood (or was reused).
@@ -247,6 +249,7 @@ impl<'c> Stream<'c> {
                 sessions: None,
                 permits: Vec::new(),
                 first_byte,
+                latest: first_byte,
                 accepted_us: clock::wall_us(),
                 timers,
                 connected: None,
