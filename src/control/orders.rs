@@ -89,16 +89,7 @@ impl Orders for ControlOrders {
 
     fn table_rows(&self, table: &str) -> Vec<TableRow> {
         let Some(table) = self.table(table) else { return Vec::new() };
-        let row = |r: crate::core::limit::TableRow| TableRow {
-            key: r.key,
-            in_use: r.in_use,
-            expires_in: r.expires_in,
-            rate_count: r.rate_count,
-            in_flight: r.in_flight,
-            total: r.total,
-            limited: r.limited,
-        };
-        table.rows(clock::now()).into_iter().map(row).collect()
+        table.rows(clock::now())
     }
 
     fn clear_table(&self, table: &str, key: Option<&str>) {
