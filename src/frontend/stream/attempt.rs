@@ -302,7 +302,8 @@ impl Stream<'_> {
             }
             return Err(end);
         }
-        // What the failed attempt got to is not what the next one will.
+        // What the failed attempt got to is not what the next one will, nor is its time the next one's.
+        self.e.latest = clock::now();
         self.e.connected = None;
         self.e.timers.connect = None;
         self.e.timers.response = None;

@@ -173,6 +173,8 @@ impl Stream<'_> {
                     }
                     self.continued |= response.status() == 100;
                     self.relay_interim().await?;
+                    // A sign of life: the server's time begins anew.
+                    self.e.latest = clock::now();
                 }
                 Ok(framing) => break framing,
                 Err(reject) => return Err(self.bad_answer(server, side, &reject).into()),
