@@ -172,8 +172,8 @@ impl Stream<'_> {
             if let Poll::Ready(lease) = waiting.poll_lease(cx) {
                 return Poll::Ready(Ok(lease));
             }
-            if connection.place.entry.kill.get().is_some() {
-                return Poll::Ready(Err(End::new(Cause::Killed, Phase::Queue)));
+            if let Some(cause) = connection.place.entry.kill.get() {
+                return Poll::Ready(Err(End::new(cause, Phase::Queue)));
             }
             if watch && let Some(cause) = connection.poll_left(cx, shelf, ahead_max) {
                 return Poll::Ready(Err(End::new(cause, Phase::Queue)));
@@ -238,8 +238,7 @@ impl Stream<'_> {
             if let Poll::Ready(result) = connecting.as_mut().poll(cx) {
                 return Poll::Ready(Ok(result));
             }
-            if let Some(flag) = connection.place.entry.kill.get() {
-                let cause = if flag == b'D' { Cause::ServerDown } else { Cause::Killed };
+            if let Some(cause) = connection.place.entry.kill.get() {
                 return Poll::Ready(Err(End::new(cause, Phase::Connect)));
             }
             match watch.then(|| connection.poll_left(cx, shelf, ahead_max)).flatten() {
@@ -357,8 +356,8 @@ impl Stream<'_> {
         let shelf = &self.worker.shelf;
         let watch = self.upload.is_done();
         poll_fn(|cx| {
-            if connection.place.entry.kill.get().is_some() {
-                return Poll::Ready(Err(End::new(Cause::Killed, Phase::Connect)));
+            if let Some(cause) = connection.place.entry.kill.get() {
+                return Poll::Ready(Err(End::new(cause, Phase::Connect)));
             }
             match watch.then(|| connection.poll_left(cx, shelf, 0)).flatten() {
                 Some(Cause::ClientReset) => Poll::Ready(Err(End::new(Cause::ClientReset, Phase::Connect))),
