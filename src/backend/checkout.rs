@@ -23,6 +23,11 @@ impl Lease {
         &self.view.servers[self.server]
     }
 
+    /// The backend as it was when the place was given.
+    pub fn view(&self) -> &Arc<BackendView> {
+        &self.view
+    }
+
     /// Its position in the backend.
     pub fn index(&self) -> usize {
         self.server

@@ -68,6 +68,8 @@ pub struct Connection {
     pub requests: u32,
     /// The client has closed its sending half.
     pub client_ended: bool,
+    /// Its places under the process's and the frontend's `maxconn`.
+    _permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
 
 impl Connection {
@@ -100,40 +102,33 @@ impl Connection {
     }
 }
 
-/// Serves one connection to its end.
-pub async fn serve(
-    worker: Rc<Worker>,
-    bind: Rc<BindContext>,
-    arrival: Arrival,
-    counted: Counted,
-    source: Option<SourcePlace>,
-) {
+/// What a connection counts for, as long as it lives.
+#[derive(Debug)]
+pub struct Held {
+    _counted: Counted,
+    _source: Option<SourcePlace>,
+    tls: Option<TlsPlace>,
+}
+
+impl Held {
+    /// Its part in the gauges and its place among those of its source.
+    pub fn new(counted: Counted, source: Option<SourcePlace>) -> Held {
+        Held { _counted: counted, _source: source, tls: None }
+    }
+}
+
+/// Serves a connection to its end, in a task of its own.
+pub fn start(worker: &Rc<Worker>, bind: Rc<BindContext>, arrival: Arrival, mut held: Held) {
     let Arrival { socket, peer, permits, .. } = arrival;
+    let Some(frontend) = worker.snapshot().frontends.get(bind.frontend).cloned() else { return };
     let accepted = clock::now();
     let place = worker.registry.enter(worker.index, &bind, peer, accepted, clock::wall());
-    poll_fn(|cx| {
-        place.entry.set_waker(cx.waker());
-        Poll::Ready(())
-    })
-    .await;
-    let Some(frontend) = worker.snapshot().frontends.get(bind.frontend).cloned() else { return };
-    let mut handshake_ms = 0;
-    let (io, tls) = match &bind.tls {
-        None => (ClientIo::Plain(socket), None),
-        Some(config) => {
-            place.entry.doing.set(Doing::Handshake);
-            let tls_place = TlsPlace::new(&worker);
-            let shaken = Box::pin(handshake(&worker, &bind, &frontend, config, socket, peer)).await;
-            let Some(io) = shaken else { return };
-            handshake_ms = millis(clock::now() - accepted);
-            (io, Some(tls_place))
-        }
-    };
-    let now = clock::now();
-    let mut connection = Connection {
+    let worker = worker.clone();
+    let within = frontend.spec.timeouts.request;
+    let connection = move |io, place, bind, now, handshake_ms| Connection {
         io,
         buffer: Buffer::default(),
-        deadline: Deadline::new(now + frontend.spec.timeouts.request),
+        deadline: Deadline::new(now + within),
         place,
         bind,
         peer,
@@ -142,14 +137,47 @@ pub async fn serve(
         idle_since: now,
         requests: 0,
         client_ended: false,
+        _permits: permits,
     };
-    drop(frontend);
-    let mut after = requests(&worker, &mut connection).await;
-    if matches!(after, After::Closed) && has_unread(&worker, &mut connection).await {
-        after = After::Lingering;
+    let Some(config) = bind.tls.clone() else {
+        let connection = connection(ClientIo::Plain(socket), place, bind, accepted, 0);
+        tokio::task::spawn_local(serve(worker, connection, held));
+        return;
+    };
+    place.entry.doing.set(Doing::Handshake);
+    held.tls = Some(TlsPlace::new(&worker));
+    tokio::task::spawn_local(async move {
+        let shaken = Box::pin(handshake(&worker, &bind, &frontend, &config, socket, peer)).await;
+        drop((frontend, config));
+        let Some(io) = shaken else { return };
+        let now = clock::now();
+        serve(worker, connection(io, place, bind, now, millis(now - accepted)), held).await;
+    });
+}
+
+/// Serves a connection that is ready for HTTP. Most connections are idle most of the time, so what an idle one keeps is
+/// kept small: an `async fn` would keep its arguments twice.
+#[allow(clippy::manual_async_fn, reason = "the block uses the arguments where they are")]
+fn serve(worker: Rc<Worker>, mut connection: Connection, held: Held) -> impl Future<Output = ()> {
+    async move {
+        poll_fn(|cx| {
+            connection.place.entry.set_waker(cx.waker());
+            Poll::Ready(())
+        })
+        .await;
+        let after = requests(&worker, &mut connection).await;
+        end(&worker, &mut connection, after).await;
+        connection.buffer.consume(usize::MAX);
+        worker.shelf.shelve(&mut connection.buffer);
+        drop((connection, held));
     }
+}
+
+/// Ends a connection so that the client gets what it was sent.
+async fn end(worker: &Worker, connection: &mut Connection, after: After) {
     match after {
-        After::Lingering => Box::pin(linger(&worker, &mut connection)).await,
+        After::Lingering => Box::pin(linger(worker, connection)).await,
+        After::Closed if has_unread(worker, connection).await => Box::pin(linger(worker, connection)).await,
         After::Closed if connection.io.is_tls() => {
             // A close_notify, if it can be written at once.
             poll_fn(|cx| {
@@ -160,9 +188,6 @@ pub async fn serve(
         }
         After::Closed | After::Cut => {}
     }
-    connection.buffer.consume(usize::MAX);
-    worker.shelf.shelve(&mut connection.buffer);
-    drop((connection, tls, source, counted, permits));
 }
 
 /// How a connection is to be ended.
@@ -194,7 +219,6 @@ async fn requests(worker: &Rc<Worker>, connection: &mut Connection) -> After {
         match Box::pin(stream::handle(worker, connection)).await {
             Next::KeepAlive => {
                 connection.requests = connection.requests.saturating_add(1);
-                connection.idle_since = clock::now();
                 worker.shelf.shelve(&mut connection.buffer);
             }
             Next::Close => return After::Closed,
@@ -335,6 +359,7 @@ async fn linger(worker: &Worker, connection: &mut Connection) {
 }
 
 /// A TLS connection's part in the process gauge.
+#[derive(Debug)]
 struct TlsPlace(std::sync::Arc<crate::runtime::shared::Shared>);
 
 impl TlsPlace {

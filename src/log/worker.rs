@@ -14,7 +14,8 @@ use crate::core::log::date::DateCache;
 use crate::core::log::httplog::FailedConnection;
 use crate::core::log::record::Record;
 
-/// A batch of so many lines is handed over without being asked for.
+/// A batch of so many lines is handed over without being asked for. Larger ones would cost less, and overrun receivers
+/// whose socket buffers have the usual size.
 const BATCH_LINES: usize = 64;
 /// Likewise one of so many bytes.
 const BATCH_BYTES: usize = 32 * 1024;

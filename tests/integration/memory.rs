@@ -142,15 +142,39 @@ fn slow_readers_hold_little() {
     assert!(later < LIMIT_KIB);
 }
 
+/// What each of `n` more clients costs, in bytes, once `warm` have shown the process what it needs anyway.
+fn cost_of_each(site: &Running, warm: usize, n: u64, mut open: impl FnMut() -> RawClient) -> u64 {
+    let mut clients: Vec<RawClient> = (0..warm).map(|_| open()).collect();
+    let before = site.memory_kib("RssAnon");
+    clients.extend((0..n).map(|_| open()));
+    site.memory_kib("RssAnon").saturating_sub(before) * 1024 / n
+}
+
 #[test]
 fn idle_connections_hold_little() {
     let origin = Origin::named("s1");
     let site = Site::of(&[&origin]).start();
-    let before = site.memory_kib("VmRSS");
-    let mut clients: Vec<RawClient> = (0..1000).map(|_| site.client()).collect();
-    for client in &mut clients {
+    let each = cost_of_each(&site, 200, 1000, || {
+        let mut client = site.client();
         assert_eq!(client.get("/").status(), 200);
-    }
-    let each = (site.memory_kib("VmRSS").saturating_sub(before)) * 1024 / 1000;
-    assert!(each < 8 * 1024, "{each} bytes per idle connection");
+        client
+    });
+    assert!(each < 2 * 1024, "{each} bytes per idle connection");
+}
+
+#[test]
+fn idle_tunnels_hold_little() {
+    let origin = Origin::script(|conn| {
+        conn.request_head()?;
+        conn.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")?;
+        conn.stall()
+    });
+    let site = Site::of(&[&origin]).start();
+    let each = cost_of_each(&site, 50, 300, || {
+        let mut client = site.client();
+        let asked = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        assert_eq!(client.ask(asked).status(), 101);
+        client
+    });
+    assert!(each < 5 * 1024, "{each} bytes per idle tunnel");
 }

@@ -5,8 +5,6 @@
 
 use std::ops::Range;
 
-use smallvec::SmallVec;
-
 /// Where some bytes are in the arena.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Span {
@@ -219,7 +217,7 @@ pub struct Head {
     reason: Span,
     status: u16,
     version: Version,
-    fields: SmallVec<[Field; 24]>,
+    fields: Vec<Field>,
     /// Set while the arena is exactly the lines a parser has read so far of a message that is not all there.
     unfinished: Option<MessageKind>,
 }

@@ -45,7 +45,7 @@ impl Stream<'_> {
         wish.bound_to = self.persistence(view);
         self.apply_request_rules(&view.spec.request_rules);
         self.render_request(view);
-        let queue_start = clock::now();
+        let queue_start = self.e.latest;
         loop {
             // Each attempt goes by the newest state: servers may have come and gone since the last one.
             let pinned = self.worker.snapshot();
@@ -135,7 +135,8 @@ impl Stream<'_> {
                 self.e.server_queue = server;
                 self.e.backend_queue = backend;
                 let waited = self.wait_in_queue(waiting, view.spec.timeouts.queue).await;
-                self.e.timers.queue = Some(millis(clock::now() - queue_start));
+                self.e.latest = clock::now();
+                self.e.timers.queue = Some(millis(self.e.latest - queue_start));
                 waited?
             }
         };
@@ -152,7 +153,7 @@ impl Stream<'_> {
         } else {
             server.live.counters.inc(shard, Counter::Stot);
         }
-        let now = clock::now();
+        let now = self.e.latest;
         server.live.last_session_ms.store(self.worker.shared.uptime_ms(now), Ordering::Relaxed);
         self.e.server = Some(lease.index());
         self.e.timers.queue = Some(millis(now.saturating_duration_since(queue_start)));
@@ -171,8 +172,8 @@ impl Stream<'_> {
             if let Poll::Ready(lease) = waiting.poll_lease(cx) {
                 return Poll::Ready(Ok(lease));
             }
-            if connection.place.entry.kill.get().is_some() {
-                return Poll::Ready(Err(End::new(Cause::Killed, Phase::Queue)));
+            if let Some(cause) = connection.place.entry.kill.get() {
+                return Poll::Ready(Err(End::new(cause, Phase::Queue)));
             }
             if watch && let Some(cause) = connection.poll_left(cx, shelf, ahead_max) {
                 return Poll::Ready(Err(End::new(cause, Phase::Queue)));
@@ -187,25 +188,31 @@ impl Stream<'_> {
         let Some(lease) = &self.e.lease else {
             return Err(Failed::End(End::new(Cause::Internal, Phase::Queue)));
         };
-        let server = lease.server().clone();
+        let newest = lease.view().clone();
+        let Some(server) = newest.servers.get(lease.index()) else {
+            return Err(Failed::End(End::new(Cause::Internal, Phase::Queue)));
+        };
         let Some(to) = server.address.clone() else {
             return Err(Failed::End(End::new(Cause::NoServer, Phase::Queue)));
         };
-        let kept = self.worker.pool.borrow_mut().take(&server, clock::now());
+        let kept = match self.fresh_only {
+            true => None,
+            false => self.worker.pool.borrow_mut().take(server, self.e.latest),
+        };
         let side = match kept {
             Some(socket) => {
                 server.live.counters.inc(self.worker.shard, Counter::Reuse);
                 view.live.counters.inc(self.worker.shard, Counter::Reuse);
                 self.e.timers.connect = Some(0);
-                self.e.connected = Some(clock::now());
+                self.e.connected = Some(self.e.latest);
                 ServerSide::new(socket, to, true)
             }
             None => {
-                let socket = self.connect(view, &server, &to).await?;
+                let socket = self.connect(view, server, &to).await?;
                 ServerSide::new(socket, to, false)
             }
         };
-        self.exchange(view, &server, side).await
+        self.exchange(view, server, side).await
     }
 
     async fn connect(
@@ -231,8 +238,7 @@ impl Stream<'_> {
             if let Poll::Ready(result) = connecting.as_mut().poll(cx) {
                 return Poll::Ready(Ok(result));
             }
-            if let Some(flag) = connection.place.entry.kill.get() {
-                let cause = if flag == b'D' { Cause::ServerDown } else { Cause::Killed };
+            if let Some(cause) = connection.place.entry.kill.get() {
                 return Poll::Ready(Err(End::new(cause, Phase::Connect)));
             }
             match watch.then(|| connection.poll_left(cx, shelf, ahead_max)).flatten() {
@@ -242,6 +248,7 @@ impl Stream<'_> {
         })
         .await;
         let now = clock::now();
+        self.e.latest = now;
         match connected {
             Err(end) => Err(Failed::End(end)),
             Ok(Ok(socket)) => {
@@ -294,15 +301,18 @@ impl Stream<'_> {
             }
             return Err(end);
         }
-        // What the failed attempt got to is not what the next one will.
+        // What the failed attempt got to is not what the next one will, nor is its time the next one's.
+        self.e.latest = clock::now();
         self.e.connected = None;
         self.e.timers.connect = None;
         self.e.timers.response = None;
         if verdict == Verdict::Replace {
-            // The same place, a fresh connection: the lease is asked for anew so that queues stay fair.
+            // The same place, a fresh connection: the lease is asked for anew so that queues stay fair. Fresh for good:
+            // it may be the request itself that connections die of, and it must not be tried on all that are kept.
             self.give_back_lease();
             wish.bound_to = failed;
             self.replacing = true;
+            self.fresh_only = true;
             return Ok(());
         }
         self.e.retries += 1;
@@ -329,6 +339,7 @@ impl Stream<'_> {
             }
             self.give_back_lease();
             self.pause(SAME_SERVER_PAUSE.min(view.spec.timeouts.connect)).await?;
+            self.e.latest = clock::now();
         }
         Ok(())
     }
@@ -345,8 +356,8 @@ impl Stream<'_> {
         let shelf = &self.worker.shelf;
         let watch = self.upload.is_done();
         poll_fn(|cx| {
-            if connection.place.entry.kill.get().is_some() {
-                return Poll::Ready(Err(End::new(Cause::Killed, Phase::Connect)));
+            if let Some(cause) = connection.place.entry.kill.get() {
+                return Poll::Ready(Err(End::new(cause, Phase::Connect)));
             }
             match watch.then(|| connection.poll_left(cx, shelf, 0)).flatten() {
                 Some(Cause::ClientReset) => Poll::Ready(Err(End::new(Cause::ClientReset, Phase::Connect))),

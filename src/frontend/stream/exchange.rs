@@ -138,7 +138,7 @@ impl Stream<'_> {
                 let backend = newest.backends.get(server.id.backend.0 as usize);
                 if let Some(server) = backend.and_then(|b| b.servers.get(server.id.index as usize)) {
                     let mut pool = self.worker.pool.borrow_mut();
-                    pool.keep(server, &side.to, side.socket, view.spec.pool, clock::now());
+                    pool.keep(server, &side.to, side.socket, view.spec.pool, self.e.latest);
                 }
             }
         }
@@ -173,6 +173,8 @@ impl Stream<'_> {
                     }
                     self.continued |= response.status() == 100;
                     self.relay_interim().await?;
+                    // A sign of life: the server's time begins anew.
+                    self.e.latest = clock::now();
                 }
                 Ok(framing) => break framing,
                 Err(reject) => return Err(self.bad_answer(server, side, &reject).into()),
@@ -207,11 +209,11 @@ impl Stream<'_> {
         let ahead_max = spec.limits.pipeline_max_bytes;
         let bytes_in = &mut self.e.bytes_in;
         let expects = self.framing.expect_continue && !self.continued;
-        let mut active = clock::now();
+        let mut active = self.e.latest;
+        let mut waited = false;
         let mut parsed_once = side.buffer.is_empty();
         poll_fn(|cx| {
-            if let Some(flag) = connection.place.entry.kill.get() {
-                let cause = if flag == b'D' { Cause::ServerDown } else { Cause::Killed };
+            if let Some(cause) = connection.place.entry.kill.get() {
                 return Poll::Ready(Heard::End(End::new(cause, Phase::Headers)));
             }
             let mut moved = false;
@@ -257,9 +259,10 @@ impl Stream<'_> {
             {
                 return Poll::Ready(Heard::End(End::new(Cause::ClientReset, Phase::Headers)));
             }
-            if moved {
+            if moved && waited {
                 active = clock::now();
             }
+            waited = true;
             // While the client is to send, it is the client that is waited for, unless it waits for a 100 itself.
             let on_client = uploading == upload::Progress::AwaitsClient && !(expects && upload.received == 0);
             connection.deadline.set(active + waits.on(on_client));
@@ -312,6 +315,7 @@ impl Stream<'_> {
     /// Notes that the head of the answer has come: timers, passive checks.
     fn answer_began(&mut self, server: &ServerView) {
         let now = clock::now();
+        self.e.latest = now;
         let since = self.e.connected.unwrap_or(self.e.first_byte);
         self.e.timers.response = Some(millis(now.saturating_duration_since(since)));
         let status = self.e.scratch.response.status();
@@ -413,8 +417,8 @@ impl Stream<'_> {
         let mut bad: Option<Reject> = None;
         let sent_before = *bytes_out;
         let cause = poll_fn(|cx| {
-            if let Some(flag) = connection.place.entry.kill.get() {
-                return Poll::Ready(if flag == b'D' { Cause::ServerDown } else { Cause::Killed });
+            if let Some(cause) = connection.place.entry.kill.get() {
+                return Poll::Ready(cause);
             }
             let mut moved = false;
             let uploading = match send(cx, side, &scratch.to_server, up, connection, shelf, &mut moved, bytes_in) {
@@ -460,6 +464,9 @@ impl Stream<'_> {
             }
         })
         .await;
+        if active.is_some() {
+            self.e.latest = clock::now();
+        }
         if let Some(reject) = bad {
             self.note_bad_answer(&reject, side.buffer.filled());
         }

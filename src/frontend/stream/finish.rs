@@ -39,7 +39,7 @@ impl Stream<'_> {
         entry.server.set(None);
         entry.backend.set(None);
         entry.request_since.set(None);
-        self.e.close_books(self.worker, self.connection, end);
+        self.connection.idle_since = self.e.close_books(self.worker, self.connection, end);
         next
     }
 }
@@ -64,8 +64,8 @@ pub(super) fn end_closes(end: End) -> bool {
 }
 
 impl Epilogue {
-    /// The last of a request: counters, log line, and everything it held given back.
-    fn close_books(mut self, worker: &Rc<Worker>, connection: &Connection, end: End) {
+    /// The last of a request: counters, log line, and everything it held given back. Says when that was.
+    fn close_books(mut self, worker: &Rc<Worker>, connection: &Connection, end: End) -> Instant {
         let now = clock::now();
         self.timers.active = millis(now.saturating_duration_since(self.first_byte));
         self.count(worker.shard, end);
@@ -78,6 +78,7 @@ impl Epilogue {
         self.sessions = None;
         self.permits.clear();
         worker.shelve_scratch(self.scratch);
+        now
     }
 
     fn count(&self, shard: Shard, end: End) {
@@ -251,7 +252,8 @@ fn count_status(shard: Shard, counters: &Counters, status: Option<u16>) {
 
 /// Runs what an upgrade led to, and closes its books.
 pub async fn run_tunnel(worker: &Rc<Worker>, connection: &mut Connection, tunnel: Box<Tunnel>) {
-    let Tunnel { mut server, early, epilogue: mut e } = *tunnel;
+    // Moved out of its box, which goes: a tunnel lasts.
+    let Tunnel { mut server, early, epilogue: mut e } = { *tunnel };
     e.scratch.shrink_for_tunnel();
     let idle = e.backend().map_or(std::time::Duration::from_secs(3600), |b| b.spec.timeouts.tunnel);
     let live = e.lease.as_ref().map(|l| l.server().live.clone());

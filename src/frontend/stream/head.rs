@@ -29,7 +29,7 @@ impl Stream<'_> {
                         }
                         self.connection.buffer.consume(consumed);
                         self.e.bytes_in += consumed as u64;
-                        let took = clock::now().saturating_duration_since(self.e.first_byte);
+                        let took = self.e.latest.saturating_duration_since(self.e.first_byte);
                         self.e.timers.request = Some(millis(took));
                         return Ok(());
                     }
@@ -44,6 +44,7 @@ impl Stream<'_> {
             }
             let before = self.connection.buffer.len();
             self.read_more().await?;
+            self.e.latest = clock::now();
             let fresh = &self.connection.buffer.filled()[before..];
             // A head can only become whole with a line end; one that outgrows its limit is refused by the parser.
             look = memchr::memchr(b'\n', fresh).is_some()
@@ -56,8 +57,8 @@ impl Stream<'_> {
         let connection = &mut *self.connection;
         let shelf = &self.worker.shelf;
         let end = poll_fn(|cx| {
-            if connection.place.entry.kill.get().is_some() {
-                return Poll::Ready(Some(Cause::Killed));
+            if let Some(cause) = connection.place.entry.kill.get() {
+                return Poll::Ready(Some(cause));
             }
             shelf.equip(&mut connection.buffer);
             match connection.io.poll_read(cx, connection.buffer.room()) {

@@ -135,6 +135,8 @@ struct Epilogue {
     sessions: Option<BackendPlace>,
     permits: Vec<ConcurrencyPermit>,
     first_byte: Instant,
+    /// The clock as last read: good enough for what follows without a wait.
+    latest: Instant,
     accepted_us: u64,
     timers: Timers,
     /// When the connection to the server stood (or was reused).
@@ -202,6 +204,8 @@ struct Stream<'c> {
     continued: bool,
     /// The next attempt only replaces a kept connection that turned out dead.
     replacing: bool,
+    /// Kept connections are not for this request any more.
+    fresh_only: bool,
     /// A socket to tunnel to, once the server switched protocols.
     switched: Option<(Socket, Buffer)>,
 }
@@ -245,6 +249,7 @@ impl<'c> Stream<'c> {
                 sessions: None,
                 permits: Vec::new(),
                 first_byte,
+                latest: first_byte,
                 accepted_us: clock::wall_us(),
                 timers,
                 connected: None,
@@ -267,6 +272,7 @@ impl<'c> Stream<'c> {
             close: false,
             continued: false,
             replacing: false,
+            fresh_only: false,
             cut_visibly: false,
             switched: None,
             connection,
