@@ -311,6 +311,11 @@ impl Report {
         if self.damaged.contains(&at) { &mut self.unsaid } else { self.error(at, message) }
     }
 
+    /// The path of a value, once places are known.
+    pub(super) fn path(&self, at: NodeId) -> String {
+        self.places.path(at)
+    }
+
     /// Whether something in a map or list was left out.
     pub(super) fn is_damaged(&self, at: NodeId) -> bool {
         self.damaged.contains(&at)

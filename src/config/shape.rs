@@ -134,6 +134,7 @@ impl Shape<'_> {
 
     fn unknown_key(&mut self, at: super::document::NodeId, key: &str, properties: &Map<String, Value>) {
         let known = || properties.keys().map(String::as_str);
+        let section = self.report.path(at).rsplit('.').nth(1).map(str::to_owned);
         let diagnostic = self.report.error(at, format!("unknown key `{}`", shorten(key)));
         let sentence = foreign::sentence(key);
         let synonym = foreign::synonym(key).filter(|word| properties.contains_key(*word));
@@ -148,6 +149,9 @@ impl Shape<'_> {
                 diagnostic.help(sentence);
             }
             (None, Some(places)) if meant.is_none() => {
+                // `limits.body` is more likely meant for other `limits` than for a `health_check`.
+                let mut places: Vec<_> = places.iter().collect();
+                places.sort_by_key(|place| place.rsplit('.').next() != section.as_deref());
                 let places: Vec<_> = places.iter().take(3).map(|p| format!("`{p}`")).collect();
                 diagnostic.label("not here").help(format!("`{key}` is a key of {}", any_of(&places)));
             }

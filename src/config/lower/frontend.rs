@@ -9,6 +9,13 @@ use crate::config::raw::{At, frontend as raw, text};
 use crate::core::filter::{CaptureSpec, CookieCapture, HeaderCapture};
 use crate::core::fleet::spec::{ClientTimeouts, ForwardFields, FrontendIndex, FrontendSpec, HttpLimits, RequestIdSpec};
 
+/// What a head may be limited to, in bytes.
+const HEAD_MIN: u64 = 1 << 10;
+const HEAD_MAX: u64 = 1 << 20;
+/// What a chunk-size line may be limited to, in bytes: 16 digits and the line end at least.
+const CHUNK_LINE_MIN: u64 = 18;
+const CHUNK_LINE_MAX: u64 = 1 << 16;
+
 impl Lowering<'_> {
     /// Lowers a frontend; its sockets are added to `binds`.
     pub fn frontend(
@@ -68,6 +75,27 @@ impl Lowering<'_> {
         }
     }
 
+    /// Of a backend: what its servers may answer.
+    pub fn answer_limits(&mut self, written: Option<&crate::config::raw::AnswerLimits>) -> HttpLimits {
+        let defaults = self.defaults.and_then(|d| d.limits.as_deref());
+        let standard = HttpLimits::default();
+        let mut size = |written: Option<&At<text::Size>>, default: usize, least: u64, most: u64| {
+            let bytes = written.and_then(|w| self.size(w, least, most)).and_then(|b| usize::try_from(b).ok());
+            bytes.unwrap_or(default)
+        };
+        HttpLimits {
+            head_max_bytes: size(first!(head in written, defaults), standard.head_max_bytes, HEAD_MIN, HEAD_MAX),
+            fields_max: first!(fields in written, defaults).map_or(standard.fields_max, |n| **n as usize),
+            chunk_line_max_bytes: size(
+                first!(chunk_line in written, defaults),
+                standard.chunk_line_max_bytes,
+                CHUNK_LINE_MIN,
+                CHUNK_LINE_MAX,
+            ),
+            ..standard
+        }
+    }
+
     pub fn limits(&mut self, written: Option<&crate::config::raw::Limits>) -> HttpLimits {
         let defaults = self.defaults.and_then(|d| d.limits.as_deref());
         let standard = HttpLimits::default();
@@ -76,14 +104,14 @@ impl Lowering<'_> {
             bytes.unwrap_or(default)
         };
         let mut limits = HttpLimits {
-            head_max_bytes: size(first!(head in written, defaults), standard.head_max_bytes, 1 << 10, 1 << 20),
+            head_max_bytes: size(first!(head in written, defaults), standard.head_max_bytes, HEAD_MIN, HEAD_MAX),
             fields_max: first!(fields in written, defaults).map_or(standard.fields_max, |n| **n as usize),
             uri_max_bytes: size(first!(uri in written, defaults), standard.uri_max_bytes, 64, 1 << 20),
             chunk_line_max_bytes: size(
                 first!(chunk_line in written, defaults),
                 standard.chunk_line_max_bytes,
-                18,
-                1 << 16,
+                CHUNK_LINE_MIN,
+                CHUNK_LINE_MAX,
             ),
             body_max_bytes: None,
             requests_per_connection: first!(requests_per_connection in written, defaults).map(|n| **n),

@@ -127,3 +127,16 @@ pub(super) struct Limits {
     /// Bytes of further requests read ahead while one is being answered. Default: 16KiB.
     pub pipeline: Opt<text::Size>,
 }
+
+/// Limits on answers of servers.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AnswerLimits {
+    /// Bytes of a head, status line included; beyond it 502. Default: 32KiB.
+    pub head: Opt<text::Size>,
+    /// Fields of a head. Default: 100.
+    #[schemars(range(min = 1, max = 1000))]
+    pub fields: Opt<u32>,
+    /// Bytes of one chunk-size line, extensions included. Default: 256B.
+    pub chunk_line: Opt<text::Size>,
+}
