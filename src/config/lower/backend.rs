@@ -39,7 +39,7 @@ impl Lowering<'_> {
             iid,
             algorithm: self.balance(algorithm),
             timeouts: self.server_timeouts(written.timeouts.as_deref()),
-            limits: self.limits(written.limits.as_deref()),
+            limits: self.answer_limits(written.limits.as_deref()),
             retries,
             redispatch,
             retry_on: self.retry_on(retry_on),

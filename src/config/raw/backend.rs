@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::check::CheckChoice;
 use super::frontend::{HeaderRule, OffWord};
 use super::text::{Address, Algorithm, Duration, FilePath, Ip, Text};
-use super::{At, Limits, Named, OneOrMany, Opt};
+use super::{AnswerLimits, At, Named, OneOrMany, Opt};
 
 /// A group of servers.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -18,7 +18,7 @@ pub(in crate::config) struct Backend {
     /// Waits on the server side.
     pub timeouts: Opt<ServerTimeouts>,
     /// Limits on answers.
-    pub limits: Opt<Limits>,
+    pub limits: Opt<AnswerLimits>,
     /// Further attempts after a failed connection. Default: 3.
     #[schemars(range(max = 100))]
     pub retries: Opt<u32>,

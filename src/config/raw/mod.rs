@@ -42,7 +42,7 @@ pub(super) struct File {
 pub(super) struct Defaults {
     /// Waits, of clients and servers alike.
     pub timeouts: Opt<Timeouts>,
-    /// Limits on messages.
+    /// Limits on messages; backends take those of heads and chunks for answers.
     pub limits: Opt<Limits>,
     /// `maxconn` of frontends.
     #[schemars(range(min = 1))]
@@ -126,4 +126,17 @@ pub(super) struct Limits {
     pub requests_per_connection: Opt<u32>,
     /// Bytes of further requests read ahead while one is being answered. Default: 16KiB.
     pub pipeline: Opt<text::Size>,
+}
+
+/// Limits on HTTP/1 answers.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AnswerLimits {
+    /// Bytes of a head, status line included; beyond it 502. Default: 32KiB.
+    pub head: Opt<text::Size>,
+    /// Fields of a head. Default: 100.
+    #[schemars(range(min = 1, max = 1000))]
+    pub fields: Opt<u32>,
+    /// Bytes of one chunk-size line, extensions included. Default: 256B.
+    pub chunk_line: Opt<text::Size>,
 }
