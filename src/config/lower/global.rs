@@ -37,7 +37,6 @@ impl Lowering<'_> {
             logs.extend(self.log_target(target));
         }
         let grace = written.and_then(|w| w.grace.as_ref());
-        let owned = |text: Option<&At<raw::text::Text>>| text.map(|t| Box::from(t.as_ref()));
         Global {
             threads,
             maxconn: written.and_then(|w| w.maxconn.as_deref()).copied().unwrap_or(default),
@@ -46,8 +45,10 @@ impl Lowering<'_> {
             admin,
             logs,
             tls: self.tls_global(written.and_then(|w| w.tls.as_deref())),
-            node: owned(written.and_then(|w| w.node.as_ref())),
-            description: owned(written.and_then(|w| w.description.as_ref())),
+            node: written.and_then(|w| w.node.as_ref()).and_then(|text| self.shown_line(text, "node")),
+            description: written
+                .and_then(|w| w.description.as_ref())
+                .and_then(|text| self.shown_line(text, "description")),
         }
     }
 
@@ -143,6 +144,17 @@ impl Lowering<'_> {
             max_line_bytes: usize::try_from(max_line_bytes).unwrap_or(8192),
             level: written.level.as_deref().map_or(7, |l| *l as u8),
         })
+    }
+
+    /// A text that `show info` shows on a line of its own; tools give up on an empty one.
+    fn shown_line(&mut self, written: &At<raw::text::Text>, what: &str) -> Option<Box<str>> {
+        let text = written.as_ref();
+        if text.trim().is_empty() || text.len() > 256 || text.chars().any(char::is_control) {
+            self.error(written.id(), format!("`{}` cannot be the {what}", shorten(text)))
+                .help("one line of 1 to 256 bytes; remove the key for the default");
+            return None;
+        }
+        Some(text.into())
     }
 
     /// A word that stands between spaces in every log line.
