@@ -3,6 +3,7 @@
 use super::ControlHandle;
 use crate::core::fleet::event::{Effect, Event};
 use crate::core::queue;
+use crate::core::termination::Cause;
 use crate::health;
 use crate::runtime::notify::notify;
 use crate::runtime::worker::WorkerOrder;
@@ -37,7 +38,8 @@ impl ControlHandle {
             }
             Effect::Log { severity, text } => self.control.borrow().log.event(severity, &text),
             Effect::ShutdownSessions { server, flag } => {
-                self.order_all(|| WorkerOrder::KillServerStreams { server, flag });
+                let cause = if flag == 'D' { Cause::ServerDown } else { Cause::Killed };
+                self.order_all(|| WorkerOrder::KillServerStreams { server, cause });
             }
             Effect::CloseIdle(server) => self.order_all(|| WorkerOrder::CloseIdle(server)),
             Effect::Save => {

@@ -1,6 +1,6 @@
 //! The one writer of state: events go in, the fleet changes, effects are carried out.
 //!
-//! Everything here runs on the control thread. Reading order: [`Control::apply`], [`effects`], [`state_file`],
+//! Everything here runs on the control thread. Reading order: [`ControlHandle::apply`], `effects`, [`state_file`],
 //! [`orders`] (what the admin sockets may ask).
 
 mod effects;

@@ -16,6 +16,7 @@ use crate::core::fleet::spec::ServerId;
 use crate::core::fleet::{Fleet, Refusal};
 use crate::core::limit::{KeyPart, RateTable};
 use crate::core::stats::{ProcessFacts, Rates};
+use crate::core::termination::Cause;
 use crate::runtime::clock;
 use crate::runtime::shared::BadMessage;
 use crate::runtime::worker::WorkerOrder;
@@ -76,11 +77,11 @@ impl Orders for ControlOrders {
     }
 
     fn kill_stream(&self, id: u64) {
-        self.0.order_all(|| WorkerOrder::KillStream { id, flag: 'K' });
+        self.0.order_all(|| WorkerOrder::KillStream { id, cause: Cause::Killed });
     }
 
     fn kill_server_streams(&self, server: ServerId) {
-        self.0.order_all(|| WorkerOrder::KillServerStreams { server, flag: 'K' });
+        self.0.order_all(|| WorkerOrder::KillServerStreams { server, cause: Cause::Killed });
     }
 
     fn tables(&self) -> Vec<TableView> {
@@ -90,16 +91,7 @@ impl Orders for ControlOrders {
 
     fn table_rows(&self, table: &str) -> Vec<TableRow> {
         let Some(table) = self.table(table) else { return Vec::new() };
-        let row = |r: crate::core::limit::TableRow| TableRow {
-            key: r.key,
-            in_use: r.in_use,
-            expires_in: r.expires_in,
-            rate_count: r.rate_count,
-            in_flight: r.in_flight,
-            total: r.total,
-            limited: r.limited,
-        };
-        table.rows(clock::now()).into_iter().map(row).collect()
+        table.rows(clock::now())
     }
 
     fn clear_table(&self, table: &str, keys: Option<&HashSet<&str>>) {

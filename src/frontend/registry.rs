@@ -10,6 +10,7 @@ use slab::Slab;
 
 use super::worker::BindContext;
 use crate::core::fleet::spec::ServerId;
+use crate::core::termination::Cause;
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +68,8 @@ pub struct StreamEntry {
     pub bytes_in: Cell<u64>,
     /// Bytes of the current answer to the client.
     pub bytes_out: Cell<u64>,
-    /// Set from outside: the first termination flag of an order to end.
-    pub kill: Cell<Option<u8>>,
+    /// Set from outside: why the connection is to end.
+    pub kill: Cell<Option<Cause>>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -85,9 +86,9 @@ impl StreamEntry {
         }
     }
 
-    /// Orders the connection to end.
-    pub fn end(&self, flag: u8) {
-        self.kill.set(Some(flag));
+    /// Orders the connection to end, and says why.
+    pub fn end(&self, cause: Cause) {
+        self.kill.set(Some(cause));
         self.wake();
     }
 }

@@ -159,8 +159,8 @@ pub async fn run(
     deadline.set(clock::now() + idle);
     let mut seen = 0;
     let cause = poll_fn(|cx| {
-        if let Some(flag) = entry.kill.get() {
-            return Poll::Ready(if flag == b'D' { Cause::ServerDown } else { Cause::Killed });
+        if let Some(cause) = entry.kill.get() {
+            return Poll::Ready(cause);
         }
         let over = |direction: Poll<Result<(), Broken>>, reads_client: bool| match direction {
             Poll::Ready(Err(broken)) => {

@@ -20,6 +20,7 @@ use crate::core::admin::sessions::StreamState;
 use crate::core::fleet::live::FrontendLive;
 use crate::core::fleet::snapshot::{ConnectTo, Snapshot};
 use crate::core::stats::counters::{Counter, Shard};
+use crate::core::termination::Cause;
 use crate::listener::accept::Acceptor;
 use crate::listener::bind::OpenListener;
 use crate::listener::per_source::PerSource;
@@ -244,7 +245,7 @@ pub async fn run(parts: WorkerParts) {
 /// Orders every connection to end, and lets each write its log line.
 async fn end_all(worker: &Worker) {
     let until = clock::now() + STOP_PATIENCE;
-    worker.registry.for_each(|e| e.end(b'K'));
+    worker.registry.for_each(|e| e.end(Cause::Stopping));
     while !worker.registry.is_empty() && clock::now() < until {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -255,14 +256,14 @@ fn obey(worker: &Rc<Worker>, order: WorkerOrder) {
         WorkerOrder::ListStreams(reply) => {
             let _ = reply.send(list(worker));
         }
-        WorkerOrder::KillStream { id, flag } => worker.registry.for_each(|e| {
+        WorkerOrder::KillStream { id, cause } => worker.registry.for_each(|e| {
             if e.id == id {
-                e.end(flag as u8);
+                e.end(cause);
             }
         }),
-        WorkerOrder::KillServerStreams { server, flag } => worker.registry.for_each(|e| {
+        WorkerOrder::KillServerStreams { server, cause } => worker.registry.for_each(|e| {
             if e.server.get() == Some(server) {
-                e.end(flag as u8);
+                e.end(cause);
             }
         }),
         WorkerOrder::CloseIdle(server) => worker.pool.borrow_mut().close(server),
@@ -365,7 +366,8 @@ async fn accept_loop(worker: Rc<Worker>, bind: usize, acceptor: Acceptor) {
 
 /// Gives a fresh connection to a less loaded worker, if there is one; gives it back otherwise.
 fn hand_over(worker: &Worker, arrival: Arrival) -> Option<Arrival> {
-    let Some(other) = worker.better_worker() else { return Some(arrival) };
+    // A worker that leaves may have left already when this reaches it.
+    let Some(other) = worker.better_worker().filter(|_| !worker.shared.is_draining()) else { return Some(arrival) };
     let Arrival { bind, socket: Socket::Tcp(socket), peer, permits } = arrival else { return Some(arrival) };
     if let Ok(socket) = socket.into_std() {
         let _ = other.orders.send(WorkerOrder::Adopt(Handover { socket, bind, peer, permits }));

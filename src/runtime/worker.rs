@@ -6,6 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::core::admin::StreamRow;
 use crate::core::fleet::spec::ServerId;
+use crate::core::termination::Cause;
 
 /// What a worker can be asked.
 #[derive(Debug)]
@@ -16,15 +17,15 @@ pub enum WorkerOrder {
     KillStream {
         /// Its id.
         id: u64,
-        /// First termination flag.
-        flag: char,
+        /// Why.
+        cause: Cause,
     },
     /// End all streams on a server.
     KillServerStreams {
         /// Which.
         server: ServerId,
-        /// First termination flag.
-        flag: char,
+        /// Why.
+        cause: Cause,
     },
     /// Close the idle connections kept to a server.
     CloseIdle(ServerId),

@@ -11,6 +11,7 @@ mod support;
 mod admin;
 mod balance;
 mod bodies;
+mod chaos;
 mod cli;
 mod connections;
 mod demo;

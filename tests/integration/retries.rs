@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::gate::Gate;
 use crate::support::message::Message;
 use crate::support::origin::{Origin, Reply};
 use crate::support::ports;
 use crate::support::site::Site;
+use crate::support::until;
 
 #[test]
 fn a_refused_connection_goes_to_another_server() {
@@ -137,6 +139,36 @@ fn a_kept_connection_that_died_leaves_no_trace_of_itself_in_the_log() {
     assert_eq!(client.get("/first").status(), 200);
     assert_eq!(client.get("/second").text(), "s2");
     assert_eq!(site.logs.row_of("/second").termination, "--NI", "the client brought no cookie");
+}
+
+#[test]
+fn a_request_that_kills_its_connection_kills_no_more_than_that() {
+    // A request the application dies of: it must not be tried on every connection that was kept.
+    let gate = Gate::new();
+    let held = gate.clone();
+    let origin = Origin::script(move |conn| {
+        while let Some(request) = conn.request()? {
+            if request.target() == "/deadly" {
+                return Ok(());
+            }
+            held.pass();
+            conn.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
+        }
+        Ok(())
+    });
+    let site = Site::of(&[&origin]).backend("retries: 0").start();
+    let mut clients: Vec<_> = (0..5).map(|_| site.client()).collect();
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    until("five connections at once", || origin.connections() == 5);
+    gate.open_for_good();
+    for client in &mut clients {
+        assert_eq!(client.answer().status(), 200);
+    }
+    assert_eq!(site.get("/deadly").status(), 502);
+    let deadly = origin.requests().iter().filter(|r| r.target() == "/deadly").count();
+    assert_eq!(deadly, 2, "once on a kept connection, once on a fresh one");
 }
 
 #[test]

@@ -210,6 +210,41 @@ fn the_server_may_take_its_time_while_the_body_uploads() {
 }
 
 #[test]
+fn an_interim_answer_is_a_sign_of_life() {
+    let origin = Origin::script(|conn| {
+        conn.request()?;
+        for _ in 0..4 {
+            std::thread::sleep(Duration::from_millis(250));
+            conn.send("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n")?;
+        }
+        std::thread::sleep(Duration::from_millis(250));
+        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
+    });
+    let site = site_with(&origin, "server: 600ms");
+    assert_eq!(site.get("/").text(), "done");
+}
+
+#[test]
+fn another_server_gets_the_whole_time() {
+    let dying = Origin::script(|conn| {
+        conn.request()?;
+        std::thread::sleep(Duration::from_millis(350));
+        Ok(())
+    });
+    let slow = Origin::answering(|_| Reply::ok("done").after(Duration::from_millis(350)));
+    let site = Site::of(&[&dying, &slow])
+        .backend("balance: roundrobin\nretry_on: [ empty-response ]")
+        .defaults("timeouts: { server: 600ms }")
+        .start();
+    let mut client = site.client();
+    // The second time, the other server has a kept connection.
+    for target in ["/first", "/second"] {
+        assert_eq!(client.get(target).text(), "done");
+        assert_eq!(site.logs.row_of(target).retries, 1, "each began at the server that dies");
+    }
+}
+
+#[test]
 fn client_upload_under_an_answer() {
     let origin = Origin::script(|conn| {
         conn.request_head()?;

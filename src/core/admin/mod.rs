@@ -1,7 +1,7 @@
 //! The admin socket's language: commands in, replies out.
 //!
-//! Reading order: [`input`] cuts bytes into lines, [`words`] cuts a line into commands and words, [`parse`] makes an
-//! [`Order`](command::Order) of them, and [`help`] lists what there is. The replies stand by noun: [`servers`],
+//! Reading order: [`input`] cuts bytes into lines, [`words`] cuts a line into commands and words, [`mod@parse`] makes an
+//! [`Order`] of them, and [`help`] lists what there is. The replies stand by noun: [`servers`],
 //! [`sessions`], [`captured`], [`table`], and `show stat` and `show info` in [`crate::core::stats`]. [`texts`] holds the
 //! sentences that tools compare letter by letter with HAProxy 2.8's.
 //!

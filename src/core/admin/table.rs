@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::texts;
+pub use crate::core::limit::TableRow;
 
 /// Data types HAProxy 2.8 knows; a filter on one that a table does not store gets another answer than on an unknown
 /// one.
@@ -51,25 +52,6 @@ pub struct TableView {
     pub used: usize,
     /// The period of its rate, if it limits one.
     pub period: Option<Duration>,
-}
-
-/// An entry of a table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TableRow {
-    /// Its key, readable.
-    pub key: String,
-    /// References to it; an entry in use is not removed.
-    pub in_use: u32,
-    /// Until it is forgotten.
-    pub expires_in: Duration,
-    /// Requests in the last period (`http_req_rate`).
-    pub rate_count: u64,
-    /// Requests in flight (`conn_cur`).
-    pub in_flight: u32,
-    /// Requests in all (`http_req_cnt`).
-    pub total: u64,
-    /// Requests that were limited (`gpc0`).
-    pub limited: u64,
 }
 
 /// Which rows are meant.

@@ -12,7 +12,7 @@ use regex::bytes::Regex;
 
 pub use capture::{capture_request, capture_response, strip_captured_request};
 pub use rules::{apply_rules, reads_request};
-pub use template::{TemplateContext, TemplateError};
+pub use template::{TemplateContext, TemplateError, TemplateTrouble};
 
 /// One header rule (`request_headers`, `response_headers`). HAProxy: `http-request set-header` and friends.
 #[derive(Debug, Clone)]

@@ -88,6 +88,11 @@ impl fmt::Display for TemplateError {
 impl std::error::Error for TemplateError {}
 
 impl Template {
+    /// The names of all variables without an argument, in the order they are listed to a reader.
+    pub fn variables() -> impl Iterator<Item = &'static str> {
+        VARIABLES.iter().map(|(name, _)| *name)
+    }
+
     /// Reads a template: `%[name]` and `%[header(NAME)]` are variables, `%%` is a percent sign.
     pub fn parse(text: &str) -> Result<Template, TemplateError> {
         if let Some(at) = text.bytes().position(|b| !is_value_byte(b)) {

@@ -1,7 +1,7 @@
 //! Counters, and the texts made of them.
 //!
 //! [`counters`] holds what workers count and [`rates`] turns totals into per-second values. [`columns`] is the one table
-//! of everything `show stat` tells; [`render`] walks it and writes CSV, typed lines or JSON. [`info`] is the same for
+//! of everything `show stat` tells; [`mod@render`] walks it and writes CSV, typed lines or JSON. [`info`] is the same for
 //! `show info`, and [`schema`] describes the JSON of both.
 //!
 //! Not here: who may ask, and the other replies of the admin socket ([`crate::core::admin`]).

@@ -172,8 +172,8 @@ impl Stream<'_> {
             if let Poll::Ready(lease) = waiting.poll_lease(cx) {
                 return Poll::Ready(Ok(lease));
             }
-            if connection.place.entry.kill.get().is_some() {
-                return Poll::Ready(Err(End::new(Cause::Killed, Phase::Queue)));
+            if let Some(cause) = connection.place.entry.kill.get() {
+                return Poll::Ready(Err(End::new(cause, Phase::Queue)));
             }
             if watch && let Some(cause) = connection.poll_left(cx, shelf, ahead_max) {
                 return Poll::Ready(Err(End::new(cause, Phase::Queue)));
@@ -195,7 +195,10 @@ impl Stream<'_> {
         let Some(to) = server.address.clone() else {
             return Err(Failed::End(End::new(Cause::NoServer, Phase::Queue)));
         };
-        let kept = self.worker.pool.borrow_mut().take(server, self.e.latest);
+        let kept = match self.fresh_only {
+            true => None,
+            false => self.worker.pool.borrow_mut().take(server, self.e.latest),
+        };
         let side = match kept {
             Some(socket) => {
                 server.live.counters.inc(self.worker.shard, Counter::Reuse);
@@ -235,8 +238,7 @@ impl Stream<'_> {
             if let Poll::Ready(result) = connecting.as_mut().poll(cx) {
                 return Poll::Ready(Ok(result));
             }
-            if let Some(flag) = connection.place.entry.kill.get() {
-                let cause = if flag == b'D' { Cause::ServerDown } else { Cause::Killed };
+            if let Some(cause) = connection.place.entry.kill.get() {
                 return Poll::Ready(Err(End::new(cause, Phase::Connect)));
             }
             match watch.then(|| connection.poll_left(cx, shelf, ahead_max)).flatten() {
@@ -299,15 +301,18 @@ impl Stream<'_> {
             }
             return Err(end);
         }
-        // What the failed attempt got to is not what the next one will.
+        // What the failed attempt got to is not what the next one will, nor is its time the next one's.
+        self.e.latest = clock::now();
         self.e.connected = None;
         self.e.timers.connect = None;
         self.e.timers.response = None;
         if verdict == Verdict::Replace {
-            // The same place, a fresh connection: the lease is asked for anew so that queues stay fair.
+            // The same place, a fresh connection: the lease is asked for anew so that queues stay fair. Fresh for good:
+            // it may be the request itself that connections die of, and it must not be tried on all that are kept.
             self.give_back_lease();
             wish.bound_to = failed;
             self.replacing = true;
+            self.fresh_only = true;
             return Ok(());
         }
         self.e.retries += 1;
@@ -351,8 +356,8 @@ impl Stream<'_> {
         let shelf = &self.worker.shelf;
         let watch = self.upload.is_done();
         poll_fn(|cx| {
-            if connection.place.entry.kill.get().is_some() {
-                return Poll::Ready(Err(End::new(Cause::Killed, Phase::Connect)));
+            if let Some(cause) = connection.place.entry.kill.get() {
+                return Poll::Ready(Err(End::new(cause, Phase::Connect)));
             }
             match watch.then(|| connection.poll_left(cx, shelf, 0)).flatten() {
                 Some(Cause::ClientReset) => Poll::Ready(Err(End::new(Cause::ClientReset, Phase::Connect))),

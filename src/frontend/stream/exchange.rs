@@ -173,6 +173,8 @@ impl Stream<'_> {
                     }
                     self.continued |= response.status() == 100;
                     self.relay_interim().await?;
+                    // A sign of life: the server's time begins anew.
+                    self.e.latest = clock::now();
                 }
                 Ok(framing) => break framing,
                 Err(reject) => return Err(self.bad_answer(server, side, &reject).into()),
@@ -211,8 +213,7 @@ impl Stream<'_> {
         let mut waited = false;
         let mut parsed_once = side.buffer.is_empty();
         poll_fn(|cx| {
-            if let Some(flag) = connection.place.entry.kill.get() {
-                let cause = if flag == b'D' { Cause::ServerDown } else { Cause::Killed };
+            if let Some(cause) = connection.place.entry.kill.get() {
                 return Poll::Ready(Heard::End(End::new(cause, Phase::Headers)));
             }
             let mut moved = false;
@@ -416,8 +417,8 @@ impl Stream<'_> {
         let mut bad: Option<Reject> = None;
         let sent_before = *bytes_out;
         let cause = poll_fn(|cx| {
-            if let Some(flag) = connection.place.entry.kill.get() {
-                return Poll::Ready(if flag == b'D' { Cause::ServerDown } else { Cause::Killed });
+            if let Some(cause) = connection.place.entry.kill.get() {
+                return Poll::Ready(cause);
             }
             let mut moved = false;
             let uploading = match send(cx, side, &scratch.to_server, up, connection, shelf, &mut moved, bytes_in) {

@@ -57,8 +57,8 @@ impl Stream<'_> {
         let connection = &mut *self.connection;
         let shelf = &self.worker.shelf;
         let end = poll_fn(|cx| {
-            if connection.place.entry.kill.get().is_some() {
-                return Poll::Ready(Some(Cause::Killed));
+            if let Some(cause) = connection.place.entry.kill.get() {
+                return Poll::Ready(Some(cause));
             }
             shelf.equip(&mut connection.buffer);
             match connection.io.poll_read(cx, connection.buffer.room()) {

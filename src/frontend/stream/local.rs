@@ -158,8 +158,8 @@ impl Stream<'_> {
         let mut written = 0;
         connection.deadline.set(clock::now() + timeout);
         let cause = poll_fn(|cx| {
-            if connection.place.entry.kill.get().is_some() {
-                return Poll::Ready(Some(Cause::Killed));
+            if let Some(cause) = connection.place.entry.kill.get() {
+                return Poll::Ready(Some(cause));
             }
             while written < out.len() {
                 match connection.io.poll_write(cx, &[IoSlice::new(&out[written..])]) {

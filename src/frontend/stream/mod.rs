@@ -204,6 +204,8 @@ struct Stream<'c> {
     continued: bool,
     /// The next attempt only replaces a kept connection that turned out dead.
     replacing: bool,
+    /// Kept connections are not for this request any more.
+    fresh_only: bool,
     /// A socket to tunnel to, once the server switched protocols.
     switched: Option<(Socket, Buffer)>,
 }
@@ -270,6 +272,7 @@ impl<'c> Stream<'c> {
             close: false,
             continued: false,
             replacing: false,
+            fresh_only: false,
             cut_visibly: false,
             switched: None,
             connection,

@@ -9,6 +9,9 @@ use crate::core::http::head::{Head, Known, Version};
 use crate::core::http::host::{self, Authority};
 use crate::core::http::uri::{self, UriTrouble};
 
+/// Options in all `Connection` fields together. Each may name any field, so work grows with both numbers.
+const CONNECTION_OPTIONS_MAX: u32 = 100;
+
 /// What follows a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Body {
@@ -186,7 +189,12 @@ impl<'a> Facts<'a> {
                     }
                     facts.chunked = true;
                 }
-                Known::Connection => facts.connection.observe(value),
+                Known::Connection => {
+                    facts.connection.observe(value);
+                    if facts.connection.options > CONNECTION_OPTIONS_MAX {
+                        return err(RejectReason::ConnectionTooLong);
+                    }
+                }
                 Known::Upgrade => {
                     facts.has_upgrade_field = true;
                     for protocol in list(value) {
@@ -253,11 +261,14 @@ struct Connection {
     close: bool,
     keep_alive: bool,
     upgrade: bool,
+    /// How many options there are.
+    options: u32,
 }
 
 impl Connection {
     fn observe(&mut self, value: &[u8]) {
         for option in list(value) {
+            self.options = self.options.saturating_add(1);
             if option.eq_ignore_ascii_case(b"close") {
                 self.close = true;
             } else if option.eq_ignore_ascii_case(b"keep-alive") {

@@ -1,6 +1,6 @@
 //! HTTP/1.0 and 1.1 as bytes: strict heads in, one framing decision per message, chunked bodies, no I/O.
 //!
-//! Reading order: [`line`] (one field line, the grammar heads and trailers share), [`parse`] (whole heads), [`framing`]
+//! Reading order: [`mod@line`] (one field line, the grammar heads and trailers share), [`mod@parse`] (whole heads), [`framing`]
 //! (the decision table: how long is the body, may the connection live on), [`chunked`] (the chunked coding),
 //! [`reject`] (every rule a message can break).
 //!

@@ -97,6 +97,8 @@ pub enum RejectReason {
     EncodingUnsupported,
     /// `Transfer-Encoding` in an HTTP/1.0 message.
     EncodingInHttp10,
+    /// `Connection` with more names than any head has fields.
+    ConnectionTooLong,
     /// `Expect` with anything but `100-continue`.
     ExpectUnsupported,
     /// A body on a method that must not have one (TRACE).
@@ -174,6 +176,7 @@ impl RejectReason {
             EncodingMalformed => (400, "malformed Transfer-Encoding"),
             EncodingUnsupported => (501, "unsupported transfer coding"),
             EncodingInHttp10 => (400, "Transfer-Encoding in HTTP/1.0"),
+            ConnectionTooLong => (400, "too many names in Connection"),
             ExpectUnsupported => (417, "unsupported expectation"),
             BodyOnTrace => (400, "TRACE with a body"),
             HostMissing => (400, "no Host"),
