@@ -126,14 +126,26 @@ impl Lowering<'_> {
         };
         let to = self.log_destination(target.id(), target.as_ref())?;
         let bare = matches!(to, LogDestination::Stdout | LogDestination::File(_));
+        let envelope = match written.syslog.as_deref() {
+            None if bare => Envelope::Raw,
+            None | Some(raw::global::Envelope::Rfc3164) => Envelope::Rfc3164,
+            Some(raw::global::Envelope::Rfc5424) => Envelope::Rfc5424,
+            Some(raw::global::Envelope::Raw) => Envelope::Raw,
+        };
+        let of_header = [
+            ("facility", written.facility.as_ref().map(At::id)),
+            ("tag", written.tag.as_ref().map(At::id)),
+            ("hostname", written.hostname.as_ref().map(At::id)),
+        ];
+        for (name, at) in of_header.into_iter().filter(|_| envelope == Envelope::Raw) {
+            if let Some(at) = at {
+                self.warning(at, format!("`{name}` stands in syslog headers, and these lines have none"))
+                    .help("add `syslog: rfc3164`, or remove it");
+            }
+        }
         Some(LogTarget {
             to,
-            envelope: match written.syslog.as_deref() {
-                None if bare => Envelope::Raw,
-                None | Some(raw::global::Envelope::Rfc3164) => Envelope::Rfc3164,
-                Some(raw::global::Envelope::Rfc5424) => Envelope::Rfc5424,
-                Some(raw::global::Envelope::Raw) => Envelope::Raw,
-            },
+            envelope,
             facility: written.facility.as_deref().map_or(16, |f| *f as u8),
             format: match written.format.as_deref() {
                 None | Some(raw::global::LogFormat::Httplog) => LogFormat::Httplog,
