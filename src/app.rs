@@ -67,11 +67,11 @@ pub fn run(model: Model, on_listening: impl FnOnce(&Listening)) -> Result<()> {
     let admin_sockets = model.global.admin.clone();
     let grace = model.global.grace;
     runtime.block_on(async move {
+        // Before any worker accepts, so that a clash ends the start and costs no client its connection.
+        let server = AdminServer::bind(&admin_sockets).context("cannot open an admin socket")?;
         let (started, listening) = start(model, descriptors)?;
         let Started { workers, threads, shared, log_writer, log, reports, control, first_effects } = started;
         let control = ControlHandle::new(control);
-        // Admin sockets are opened before anything is said to be up, so that a clash ends the start.
-        let server = AdminServer::bind(&admin_sockets).context("cannot open an admin socket")?;
         let orders = Rc::new(ControlOrders::new(control.clone()));
         let mut tasks = JoinSet::new();
         let admin = tasks.spawn_local(async move {

@@ -178,8 +178,8 @@ fn clear_table(query: TableQuery, connection: &Connection) -> Result<String, Ref
     if matches!(filter, TableFilter::Key(_)) && chosen.iter().any(|r| r.in_use > 0) {
         return refuse(texts::ENTRY_IN_USE);
     }
-    for row in chosen.iter().filter(|r| r.in_use == 0) {
-        orders.clear_table(&table.name, Some(&row.key));
-    }
+    // All at once: a large table is gone through as a whole.
+    let keys = chosen.iter().filter(|r| r.in_use == 0).map(|r| &*r.key).collect();
+    orders.clear_table(&table.name, Some(&keys));
     Ok(String::new())
 }

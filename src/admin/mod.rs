@@ -8,6 +8,7 @@ pub mod bind;
 pub mod connection;
 
 use std::cell::Ref;
+use std::collections::HashSet;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -51,8 +52,8 @@ pub trait Orders {
     fn tables(&self) -> Vec<TableView>;
     /// The entries of one of them.
     fn table_rows(&self, table: &str) -> Vec<TableRow>;
-    /// Removes an entry, or every one.
-    fn clear_table(&self, table: &str, key: Option<&str>);
+    /// Removes these entries, or every one.
+    fn clear_table(&self, table: &str, keys: Option<&HashSet<&str>>);
     /// The broken messages that are kept, oldest first, and how many there ever were.
     fn errors(&self) -> (Vec<CapturedError>, u64);
     /// Forgets maxima, or all counters ([`Fleet::clear_counters`], [`Rates::clear_maxima`]).

@@ -45,7 +45,7 @@ impl ControlHandle {
             Effect::Save => {
                 let control = self.control.borrow();
                 if let Some(file) = &control.state_file {
-                    file.save(&control.fleet.saved_state());
+                    file.save(control.fleet.saved_state());
                 }
             }
             Effect::Ready => {

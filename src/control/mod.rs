@@ -181,7 +181,8 @@ impl ControlHandle {
         }
     }
 
-    /// Once a second: samples rates, retires ticket keys, tells systemd how we are. Never returns.
+    /// Once a second: samples rates, retires ticket keys, forgets expired keys of rate limits, tells systemd how we are.
+    /// Never returns.
     pub async fn keep_rates(self) {
         let mut tick = tokio::time::interval(std::time::Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -193,6 +194,9 @@ impl ControlHandle {
             control.rates.sample(&control.fleet, admin, clock::now());
             control.sample_idleness();
             control.resumption.rotate();
+            for table in control.shared.rate_tables.iter().flatten() {
+                table.drop_expired(clock::now());
+            }
             let now = control.status_line();
             if now != status {
                 notify(&format!("STATUS={now}"));

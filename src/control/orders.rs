@@ -1,6 +1,7 @@
 //! What the admin sockets may ask of the control task.
 
 use std::cell::Ref;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -93,9 +94,9 @@ impl Orders for ControlOrders {
         table.rows(clock::now())
     }
 
-    fn clear_table(&self, table: &str, key: Option<&str>) {
+    fn clear_table(&self, table: &str, keys: Option<&HashSet<&str>>) {
         if let Some(table) = self.table(table) {
-            table.clear(key, clock::now());
+            table.clear(keys, clock::now());
         }
     }
 

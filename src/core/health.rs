@@ -99,7 +99,7 @@ pub enum CheckStatus {
     Unknown,
     /// `INI`: no result yet.
     Initializing,
-    /// `SOCKERR`: the check could not be sent at all.
+    /// `SOCKERR`: the check could not be sent at all. Changes no state but that of a server that was never judged.
     SocketError,
     /// `L4OK`
     L4Ok,
@@ -184,6 +184,12 @@ impl CheckStatus {
             CheckStatus::L7Ok => 15,
             CheckStatus::L7Status => 17,
         }
+    }
+
+    /// Whether a check that ended so says anything about the server. One that could not be sent, because this process
+    /// is out of descriptors or the trusted roots cannot be read, must not take servers down. HAProxy: `CHK_RES_UNKNOWN`.
+    pub fn is_verdict(self) -> bool {
+        !matches!(self, CheckStatus::Unknown | CheckStatus::Initializing | CheckStatus::SocketError)
     }
 
     /// Whether a check that ended so counts as a pass.

@@ -83,7 +83,7 @@ fn request(check: &HttpCheck, over_tls: bool, to: &ConnectTo) -> Result<Request<
     let mut request = Request::builder().method(&*check.method).uri(&*check.path).body(Empty::new())?;
     let fields = request.headers_mut();
     for (name, value) in &check.headers {
-        fields.append(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_str(value)?);
+        fields.append(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_bytes(value.as_bytes())?);
     }
     if !fields.contains_key(HOST) {
         let host = match &check.host {

@@ -111,15 +111,17 @@ async fn attempt(check: &CheckSpec, to: &ConnectTo, progress: &Progress) -> Verd
 }
 
 async fn connect(check: &CheckSpec, to: &ConnectTo) -> Result<Box<dyn Transport>, Verdict> {
-    let refused = |error: io::Error| Verdict::new(CheckStatus::L4Connect, &phrase(&error));
+    let refused = |error: io::Error| {
+        let status = if is_ours(&error) { CheckStatus::SocketError } else { CheckStatus::L4Connect };
+        Verdict::new(status, &phrase(&error))
+    };
     match to {
         ConnectTo::Ip(address) => {
             let socket = match address.ip() {
                 IpAddr::V4(_) => TcpSocket::new_v4(),
                 IpAddr::V6(_) => TcpSocket::new_v6(),
             };
-            let socket = socket.map_err(|error| Verdict::new(CheckStatus::SocketError, &phrase(&error)))?;
-            let stream = socket.connect(*address).await.map_err(refused)?;
+            let stream = socket.map_err(refused)?.connect(*address).await.map_err(refused)?;
             if check.kind == CheckKind::Tcp {
                 // Nothing was said, so nothing is lost by closing with a reset; it leaves no TIME_WAIT behind.
                 // HAProxy does the same. Failing to set it changes nothing about the result.
@@ -130,6 +132,13 @@ async fn connect(check: &CheckSpec, to: &ConnectTo) -> Result<Box<dyn Transport>
         }
         ConnectTo::Unix(path) => Ok(Box::new(UnixStream::connect(path).await.map_err(refused)?)),
     }
+}
+
+/// Whether this process lacks what it needs for a connection: descriptors, memory, local ports. The server is not to
+/// blame.
+fn is_ours(error: &io::Error) -> bool {
+    let raw = error.raw_os_error();
+    matches!(raw, Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EADDRNOTAVAIL))
 }
 
 async fn shake_hands(

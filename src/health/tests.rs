@@ -196,11 +196,11 @@ async fn the_request_is_the_one_configured() {
         method: "OPTIONS".into(),
         path: "/up?deep=1".into(),
         host: Some("example.com".into()),
-        headers: vec![("X-Check".into(), "one".into()), ("User-Agent".into(), "ours".into())],
+        headers: vec![("X-Check".into(), "bär".into()), ("User-Agent".into(), "ours".into())],
         ..http()
     };
     let (_, _, head) = probe_script(&http_check(custom), ok).await;
-    let expected = "OPTIONS /up?deep=1 HTTP/1.1\r\nX-Check: one\r\nUser-Agent: ours\r\nHost: example.com\r\n\
+    let expected = "OPTIONS /up?deep=1 HTTP/1.1\r\nX-Check: bär\r\nUser-Agent: ours\r\nHost: example.com\r\n\
                     Connection: close\r\n\r\n";
     assert_eq!(head, expected);
 }
@@ -356,6 +356,13 @@ async fn checks_over_tls_verify_what_they_are_told_to() {
         let ((), outcome) = tokio::join!(server, probe(&check, &to));
         assert_eq!(outcome.status.word(), "L6RSP");
         assert!(outcome.text.starts_with(text), "{outcome:?}");
+    }
+}
+
+#[test]
+fn what_this_process_lacks_is_no_fault_of_the_server() {
+    for (code, ours) in [(libc::EMFILE, true), (libc::EADDRNOTAVAIL, true), (libc::ECONNREFUSED, false)] {
+        assert_eq!(is_ours(&io::Error::from_raw_os_error(code)), ours, "{code}");
     }
 }
 

@@ -12,6 +12,8 @@ pub fn notify(state: &str) {
         _ => SocketAddr::from_pathname(&path),
     };
     if let (Ok(address), Ok(socket)) = (address, UnixDatagram::unbound()) {
+        // A service manager that reads nothing must not hold up the control thread.
+        let _ = socket.set_nonblocking(true);
         let _ = socket.send_to_addr(state.as_bytes(), &address);
     }
 }

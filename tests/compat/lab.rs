@@ -1,6 +1,7 @@
 //! A fleet like the one the replies were recorded from, behind real admin sockets in a temporary folder.
 
 use std::cell::{Cell, Ref, RefCell};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -255,8 +256,8 @@ impl Orders for Lab {
         assert_eq!(table, "st_rate");
         self.rows.borrow().clone()
     }
-    fn clear_table(&self, _table: &str, key: Option<&str>) {
-        self.rows.borrow_mut().retain(|r| key.is_some_and(|k| k != r.key));
+    fn clear_table(&self, _table: &str, keys: Option<&HashSet<&str>>) {
+        self.rows.borrow_mut().retain(|r| keys.is_some_and(|keys| !keys.contains(&*r.key)));
     }
     fn errors(&self) -> (Vec<CapturedError>, u64) {
         let errors = self.errors.borrow().clone();

@@ -253,3 +253,26 @@ fn limits_are_checked_in_order() {
     let mut client = site.client();
     assert_eq!(statuses(&mut client, 5), [200, 200, 200, 429, 429]);
 }
+
+#[test]
+fn a_table_nobody_asks_forgets_what_has_expired() {
+    let origin = Origin::named("s1");
+    let site = limited(&origin, "key: client_ip, rate: 100/s, expire: 1s");
+    assert_eq!(site.get("/").status(), 200);
+    until("the expired key to be forgotten", || site.admin("show table").contains("used:0"));
+}
+
+#[test]
+fn many_rows_are_cleared_by_a_condition_at_once() {
+    let origin = Origin::named("s1");
+    let site = limited(&origin, "key: path, rate: 1/m, burst: 1");
+    let mut client = RawClient::connect(site.address);
+    for n in 0..300 {
+        assert_eq!(client.get(&format!("/{n}")).status(), 200);
+    }
+    assert_eq!(client.get("/299").status(), 429);
+    site.admin("clear table test data.gpc0 eq 0");
+    assert!(site.admin("show table").contains("used:1"), "{}", site.admin("show table"));
+    assert_eq!(client.get("/299").status(), 429, "the row that was not meant stays");
+    assert_eq!(client.get("/0").status(), 200);
+}

@@ -29,7 +29,7 @@ impl Lowering<'_> {
             }
         }
         let body = written.and_then(|w| self.body(w.body.as_ref(), w.file.as_ref()));
-        let bodyless = matches!(status, 204 | 205 | 304);
+        let bodyless = is_bodyless(status);
         let body = match body {
             Some((at, _)) if bodyless => {
                 self.error(at, format!("an answer of status {status} has no body"))
@@ -74,6 +74,10 @@ impl Lowering<'_> {
             (None, None, Some(_)) => "text/html; charset=utf-8".into(),
             (None, None, None) => "text/plain; charset=utf-8".into(),
         };
+        if let Some(status) = page.status.as_ref().filter(|status| is_bodyless(***status)) {
+            self.error(status.id(), format!("an answer of status {} has no body, and a page is one", **status))
+                .help("503 tells browsers and crawlers to come back later");
+        }
         let retry_after =
             self.duration(page.retry_after.as_ref(), Duration::from_secs(30), Duration::ZERO, DURATION_MAX);
         let mut headers = vec![("Content-Type".into(), content_type), ("Cache-Control".into(), "no-store".into())];
@@ -122,6 +126,12 @@ impl Lowering<'_> {
             None => file.and_then(|f| by_ending(f.as_ref())).unwrap_or(default).into(),
         }
     }
+}
+
+/// Statuses whose answers end with their head: a body behind it would be read as the next answer
+/// (RFC 9112, section 6.3).
+fn is_bodyless(status: u16) -> bool {
+    matches!(status, 204 | 205 | 304)
 }
 
 fn by_ending(path: &str) -> Option<&'static str> {

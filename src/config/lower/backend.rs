@@ -73,9 +73,26 @@ impl Lowering<'_> {
             self.warning(name.id(), format!("every server of backend `{}` has weight 0", **name))
                 .help("only requests bound to a server by its cookie get through");
         }
+        self.without_persistence(written, &servers);
         self.same_places(written, &servers);
         self.same_cookies(written, &servers);
         servers
+    }
+
+    /// Warns of what only means something where clients are bound to servers.
+    fn without_persistence(&mut self, written: &raw::Backend, servers: &[Arc<ServerSpec>]) {
+        if written.cookie.is_some() {
+            return;
+        }
+        let remedy = "add `cookie: { name: SERVERID }` to the backend, or remove it";
+        if let Some(max) = &written.server_queue_max {
+            self.warning(max.id(), "nobody waits for one certain server: this backend has no `cookie`").help(remedy);
+        }
+        for server in servers.iter().filter(|server| server.cookie.is_some()) {
+            let Some(at) = place_of(written, &server.name) else { continue };
+            self.warning(at, format!("server `{}` has a cookie value, but its backend no `cookie`", server.name))
+                .help(remedy);
+        }
     }
 
     /// Warns of two servers at one address: a name was changed and the address was not.

@@ -145,6 +145,10 @@ impl Lowering<'_> {
                 .related(body.id(), "the body looked for")
                 .help("use `method: GET`");
         }
+        if let Some(at) = method.filter(|m| (***m).as_ref() == "CONNECT") {
+            self.error(at.id(), "`CONNECT` asks for a tunnel, not for an answer")
+                .help("use `HEAD`, `GET` or `OPTIONS`");
+        }
         let default_method = if body.is_some() { "GET" } else { "HEAD" };
         let method = method.and_then(|m| self.method(m.id(), m.as_ref()));
         let path = layers.pick(|c| c.path.as_ref()).and_then(|path| self.check_path(path.id(), path.as_ref()));
@@ -182,14 +186,16 @@ impl Lowering<'_> {
     }
 
     fn check_path(&mut self, at: NodeId, written: &str) -> Option<Box<str>> {
-        let good =
-            written == "*" || (written.starts_with('/') && written.bytes().all(|b| b.is_ascii_graphic() && b != b'#'));
+        // What the client of the checks does not send would fail every check.
+        let sendable = || written.parse::<http::uri::PathAndQuery>().is_ok();
+        let good = written == "*"
+            || (written.starts_with('/') && written.bytes().all(|b| b.is_ascii_graphic() && b != b'#') && sendable());
         if !good {
             let diagnostic = self.error(at, format!("`{}` cannot be asked for", shorten(written)));
             if written.contains("://") {
                 diagnostic.label("only the path; the host stands under `host`");
             }
-            diagnostic.help("a path begins with `/` and has no spaces: `/health?deep=1`");
+            diagnostic.help("a path begins with `/` and has no spaces: `/health?deep=1`; write others as `%XX`");
             return None;
         }
         Some(written.into())
@@ -256,6 +262,10 @@ impl Lowering<'_> {
 
     /// What can only be said once the server's address is known.
     pub fn check_of_address(&mut self, at: NodeId, check: &mut CheckSpec, address: &ServerAddress) {
+        if matches!(address, ServerAddress::Unix(_)) && check.address.is_some() != check.port.is_some() {
+            self.error(at, "a unix socket has no address and port of which one could be replaced")
+                .help("give `address` and `port` to check elsewhere, or neither to check the socket itself");
+        }
         let Some(tls) = &mut check.tls else { return };
         if tls.server_name.is_some() {
             return;

@@ -9,13 +9,6 @@ use crate::config::raw::{At, frontend as raw, text};
 use crate::core::filter::{CaptureSpec, CookieCapture, HeaderCapture};
 use crate::core::fleet::spec::{ClientTimeouts, ForwardFields, FrontendIndex, FrontendSpec, HttpLimits, RequestIdSpec};
 
-/// What a head may be limited to, in bytes.
-const HEAD_MIN: u64 = 1 << 10;
-const HEAD_MAX: u64 = 1 << 20;
-/// What a chunk-size line may be limited to, in bytes: 16 digits and the line end at least.
-const CHUNK_LINE_MIN: u64 = 18;
-const CHUNK_LINE_MAX: u64 = 1 << 16;
-
 impl Lowering<'_> {
     /// Lowers a frontend; its sockets are added to `binds`.
     pub fn frontend(
@@ -75,47 +68,18 @@ impl Lowering<'_> {
         }
     }
 
-    /// Of a backend: what its servers may answer.
-    pub fn answer_limits(&mut self, written: Option<&crate::config::raw::AnswerLimits>) -> HttpLimits {
-        let defaults = self.defaults.and_then(|d| d.limits.as_deref());
-        let standard = HttpLimits::default();
-        let mut size = |written: Option<&At<text::Size>>, default: usize, least: u64, most: u64| {
-            let bytes = written.and_then(|w| self.size(w, least, most)).and_then(|b| usize::try_from(b).ok());
-            bytes.unwrap_or(default)
-        };
-        HttpLimits {
-            head_max_bytes: size(first!(head in written, defaults), standard.head_max_bytes, HEAD_MIN, HEAD_MAX),
-            fields_max: first!(fields in written, defaults).map_or(standard.fields_max, |n| **n as usize),
-            chunk_line_max_bytes: size(
-                first!(chunk_line in written, defaults),
-                standard.chunk_line_max_bytes,
-                CHUNK_LINE_MIN,
-                CHUNK_LINE_MAX,
-            ),
-            ..standard
-        }
-    }
-
     pub fn limits(&mut self, written: Option<&crate::config::raw::Limits>) -> HttpLimits {
         let defaults = self.defaults.and_then(|d| d.limits.as_deref());
         let standard = HttpLimits::default();
-        let mut size = |written: Option<&At<text::Size>>, default: usize, least: u64, most: u64| {
-            let bytes = written.and_then(|w| self.size(w, least, most)).and_then(|b| usize::try_from(b).ok());
-            bytes.unwrap_or(default)
-        };
+        let pipeline = first!(pipeline in written, defaults);
         let mut limits = HttpLimits {
-            head_max_bytes: size(first!(head in written, defaults), standard.head_max_bytes, HEAD_MIN, HEAD_MAX),
+            head_max_bytes: self.head_limit(first!(head in written, defaults)),
             fields_max: first!(fields in written, defaults).map_or(standard.fields_max, |n| **n as usize),
-            uri_max_bytes: size(first!(uri in written, defaults), standard.uri_max_bytes, 64, 1 << 20),
-            chunk_line_max_bytes: size(
-                first!(chunk_line in written, defaults),
-                standard.chunk_line_max_bytes,
-                CHUNK_LINE_MIN,
-                CHUNK_LINE_MAX,
-            ),
+            uri_max_bytes: self.bytes(first!(uri in written, defaults), standard.uri_max_bytes, 64, 1 << 20),
+            chunk_line_max_bytes: self.chunk_line_limit(first!(chunk_line in written, defaults)),
             body_max_bytes: None,
             requests_per_connection: first!(requests_per_connection in written, defaults).map(|n| **n),
-            pipeline_max_bytes: size(first!(pipeline in written, defaults), standard.pipeline_max_bytes, 0, 1 << 24),
+            pipeline_max_bytes: self.bytes(pipeline, standard.pipeline_max_bytes, 0, 1 << 24),
         };
         if let Some(body) = first!(body in written, defaults).filter(|body| (**body).as_ref() != "off") {
             limits.body_max_bytes = self.size(body, 0, u64::MAX);
@@ -127,6 +91,31 @@ impl Lowering<'_> {
         }
         limits.uri_max_bytes = limits.uri_max_bytes.min(limits.head_max_bytes);
         limits
+    }
+
+    /// Limits on answers: those of `defaults` that mean something there, and the backend's own.
+    pub fn answer_limits(&mut self, written: Option<&crate::config::raw::AnswerLimits>) -> HttpLimits {
+        let defaults = self.defaults.and_then(|d| d.limits.as_deref());
+        let standard = HttpLimits::default();
+        HttpLimits {
+            head_max_bytes: self.head_limit(first!(head in written, defaults)),
+            fields_max: first!(fields in written, defaults).map_or(standard.fields_max, |n| **n as usize),
+            chunk_line_max_bytes: self.chunk_line_limit(first!(chunk_line in written, defaults)),
+            ..standard
+        }
+    }
+
+    fn head_limit(&mut self, written: Option<&At<text::Size>>) -> usize {
+        self.bytes(written, HttpLimits::default().head_max_bytes, 1 << 10, 1 << 20)
+    }
+
+    fn chunk_line_limit(&mut self, written: Option<&At<text::Size>>) -> usize {
+        self.bytes(written, HttpLimits::default().chunk_line_max_bytes, 18, 1 << 16)
+    }
+
+    fn bytes(&mut self, written: Option<&At<text::Size>>, default: usize, least: u64, most: u64) -> usize {
+        let bytes = written.and_then(|w| self.size(w, least, most)).and_then(|b| usize::try_from(b).ok());
+        bytes.unwrap_or(default)
     }
 
     pub fn forward_fields(&mut self, written: Option<&raw::Forwarded>) -> ForwardFields {

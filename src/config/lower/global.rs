@@ -37,7 +37,6 @@ impl Lowering<'_> {
             logs.extend(self.log_target(target));
         }
         let grace = written.and_then(|w| w.grace.as_ref());
-        let owned = |text: Option<&At<raw::text::Text>>| text.map(|t| Box::from(t.as_ref()));
         Global {
             threads,
             maxconn: written.and_then(|w| w.maxconn.as_deref()).copied().unwrap_or(default),
@@ -46,8 +45,10 @@ impl Lowering<'_> {
             admin,
             logs,
             tls: self.tls_global(written.and_then(|w| w.tls.as_deref())),
-            node: owned(written.and_then(|w| w.node.as_ref())),
-            description: owned(written.and_then(|w| w.description.as_ref())),
+            node: written.and_then(|w| w.node.as_ref()).and_then(|text| self.shown_line(text, "node")),
+            description: written
+                .and_then(|w| w.description.as_ref())
+                .and_then(|text| self.shown_line(text, "description")),
         }
     }
 
@@ -125,14 +126,26 @@ impl Lowering<'_> {
         };
         let to = self.log_destination(target.id(), target.as_ref())?;
         let bare = matches!(to, LogDestination::Stdout | LogDestination::File(_));
+        let envelope = match written.syslog.as_deref() {
+            None if bare => Envelope::Raw,
+            None | Some(raw::global::Envelope::Rfc3164) => Envelope::Rfc3164,
+            Some(raw::global::Envelope::Rfc5424) => Envelope::Rfc5424,
+            Some(raw::global::Envelope::Raw) => Envelope::Raw,
+        };
+        let of_header = [
+            ("facility", written.facility.as_ref().map(At::id)),
+            ("tag", written.tag.as_ref().map(At::id)),
+            ("hostname", written.hostname.as_ref().map(At::id)),
+        ];
+        for (name, at) in of_header.into_iter().filter(|_| envelope == Envelope::Raw) {
+            if let Some(at) = at {
+                self.warning(at, format!("`{name}` stands in syslog headers, and these lines have none"))
+                    .help("add `syslog: rfc3164`, or remove it");
+            }
+        }
         Some(LogTarget {
             to,
-            envelope: match written.syslog.as_deref() {
-                None if bare => Envelope::Raw,
-                None | Some(raw::global::Envelope::Rfc3164) => Envelope::Rfc3164,
-                Some(raw::global::Envelope::Rfc5424) => Envelope::Rfc5424,
-                Some(raw::global::Envelope::Raw) => Envelope::Raw,
-            },
+            envelope,
             facility: written.facility.as_deref().map_or(16, |f| *f as u8),
             format: match written.format.as_deref() {
                 None | Some(raw::global::LogFormat::Httplog) => LogFormat::Httplog,
@@ -143,6 +156,17 @@ impl Lowering<'_> {
             max_line_bytes: usize::try_from(max_line_bytes).unwrap_or(8192),
             level: written.level.as_deref().map_or(7, |l| *l as u8),
         })
+    }
+
+    /// A text that `show info` shows on a line of its own; tools give up on an empty one.
+    fn shown_line(&mut self, written: &At<raw::text::Text>, what: &str) -> Option<Box<str>> {
+        let text = written.as_ref();
+        if text.trim().is_empty() || text.len() > 256 || text.chars().any(char::is_control) {
+            self.error(written.id(), format!("`{}` cannot be the {what}", shorten(text)))
+                .help("one line of 1 to 256 bytes; remove the key for the default");
+            return None;
+        }
+        Some(text.into())
     }
 
     /// A word that stands between spaces in every log line.

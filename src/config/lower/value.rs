@@ -127,7 +127,7 @@ impl Lowering<'_> {
         for (at, network) in written.items() {
             let network = network.as_ref();
             if let Ok(address) = network.parse::<IpAddr>() {
-                networks.push(IpNet::from(address));
+                networks.push(IpNet::from(address.to_canonical()));
                 continue;
             }
             match network.parse::<IpNet>() {
@@ -137,6 +137,11 @@ impl Lowering<'_> {
                         parsed.trunc(),
                         parsed.addr()
                     ));
+                }
+                Ok(IpNet::V6(v6)) if v6.prefix_len() >= 96 && v6.addr().to_ipv4_mapped().is_some() => {
+                    let v4 = v6.addr().to_ipv4_mapped().map(|ip| format!("{ip}/{}", v6.prefix_len() - 96));
+                    self.error(at, "clients are never seen under IPv4 addresses in IPv6 clothes")
+                        .label(format!("write `{}`", v4.unwrap_or_default()));
                 }
                 Ok(parsed) => networks.push(parsed),
                 Err(_) => {

@@ -42,7 +42,7 @@ pub(super) struct File {
 pub(super) struct Defaults {
     /// Waits, of clients and servers alike.
     pub timeouts: Opt<Timeouts>,
-    /// Limits on messages.
+    /// Limits on messages; backends take those of heads and chunks for answers.
     pub limits: Opt<Limits>,
     /// `maxconn` of frontends.
     #[schemars(range(min = 1))]
@@ -128,7 +128,7 @@ pub(super) struct Limits {
     pub pipeline: Opt<text::Size>,
 }
 
-/// Limits on answers of servers.
+/// Limits on HTTP/1 answers.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AnswerLimits {

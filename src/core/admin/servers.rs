@@ -127,7 +127,7 @@ fn host(server: &ServerEntry) -> Option<&str> {
 fn check_result(server: &ServerEntry, status: CheckStatus) -> u32 {
     match status {
         _ if server.check_running => 0,
-        CheckStatus::Unknown | CheckStatus::Initializing => 0,
+        status if !status.is_verdict() => 0,
         status if status.passed() => 3,
         _ => 2,
     }

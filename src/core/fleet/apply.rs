@@ -218,11 +218,19 @@ impl Fleet {
 
     fn checked(&mut self, id: ServerId, ticket: u64, outcome: CheckOutcome, turn: &mut Turn) -> Result<(), Refusal> {
         let mut rng = self.rng.fork();
+        let name = self.sentence_name(id);
         let entry = self.entry(id)?;
         if entry.schedule.running.is_none_or(|r| r.ticket != ticket) {
             return Ok(());
         }
-        let transition = entry.state.checked(outcome.status.passed());
+        let transition = match outcome.status.is_verdict() || entry.state.awaiting_first_check {
+            true => entry.state.checked(outcome.status.passed()),
+            false => entry.state.unchanged(),
+        };
+        let was_sent = entry.last_check.as_ref().is_none_or(|last| last.outcome.status != CheckStatus::SocketError);
+        if outcome.status == CheckStatus::SocketError && was_sent {
+            turn.log(sentence::WARNING, sentence::check_not_sent(&name, &outcome.text));
+        }
         entry.last_check = Some(LastCheck { outcome: outcome.clone(), at: turn.now });
         entry.check_came_back(turn.now, &mut rng);
         self.follow(id, transition, &Cause::Check(&outcome), turn);

@@ -24,6 +24,7 @@ pub mod spec;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,6 +38,7 @@ use spec::{BackendIndex, BackendSpec, FleetSpec, InitialState, ServerAddress, Se
 
 use crate::core::discovery::Resolution;
 use crate::core::health::CheckOutcome;
+use crate::core::route::RouteAction;
 use crate::core::server::{AdminState, Ramp, ServerState};
 
 /// Everything the control task knows of frontends, backends and servers.
@@ -63,6 +65,9 @@ pub struct BackendEntry {
     pub live: Arc<BackendLive>,
     /// In configuration order.
     pub servers: Vec<ServerEntry>,
+    /// A tenth of the connections that the frontends with a route to it may have, at least 1. HAProxy: the default of
+    /// `fullconn`.
+    pub session_limit: u32,
     /// Switched to maintenance, by configuration or by hand.
     pub maintenance: bool,
     /// Whether some server is usable (`status` UP or DOWN).
@@ -146,7 +151,11 @@ impl Fleet {
             .iter()
             .map(|f| Arc::new(FrontendView { spec: f.clone(), live: FrontendLive::new(shards) }))
             .collect::<Vec<_>>();
-        let backends = spec.backends.iter().zip(0..).map(|(b, i)| BackendEntry::new(b, BackendIndex(i), shards, now));
+        let limits = session_limits(spec);
+        let backends = spec.backends.iter().zip(limits).zip(0..).map(|((b, session_limit), i)| BackendEntry {
+            session_limit,
+            ..BackendEntry::new(b, BackendIndex(i), shards, now)
+        });
         let mut fleet = Fleet {
             snapshot: Arc::new(Snapshot { generation: 0, frontends: frontends.clone(), backends: Vec::new() }),
             frontends,
@@ -202,6 +211,25 @@ impl Fleet {
     }
 }
 
+/// [`BackendEntry::session_limit`] of every backend. Gone through once: there may be very many routes.
+fn session_limits(spec: &FleetSpec) -> Vec<u32> {
+    let mut sums = vec![0u64; spec.backends.len()];
+    for frontend in &spec.frontends {
+        let led_to: HashSet<u32> = (frontend.routes.iter())
+            .filter_map(|route| match &route.action {
+                RouteAction::Backend(backend) => Some(backend.0),
+                RouteAction::Redirect(_) | RouteAction::Respond(_) => None,
+            })
+            .collect();
+        for backend in led_to {
+            if let Some(sum) = sums.get_mut(backend as usize) {
+                *sum += u64::from(frontend.maxconn);
+            }
+        }
+    }
+    sums.into_iter().map(|sum| u32::try_from(sum.div_ceil(10)).unwrap_or(u32::MAX).max(1)).collect()
+}
+
 impl BackendEntry {
     fn new(spec: &Arc<BackendSpec>, index: BackendIndex, shards: usize, now: Instant) -> BackendEntry {
         let servers = spec.servers.iter().zip(0..);
@@ -211,6 +239,7 @@ impl BackendEntry {
             servers: servers
                 .map(|(s, i)| ServerEntry::new(s, ServerId { backend: index, index: i }, shards, now))
                 .collect(),
+            session_limit: 1,
             maintenance: spec.maintenance,
             up: false,
             changed_at: now,
@@ -226,11 +255,14 @@ impl BackendEntry {
         Usable { active: count(false), backup: count(true) }
     }
 
-    /// The sum of the effective weights of the usable servers (`weight` of the BACKEND row).
+    /// The sum of the effective weights of the servers that are picked from (`weight` of the BACKEND row): without
+    /// another usable server the first backup alone.
     pub fn total_weight(&self) -> u32 {
-        let usable = || self.servers.iter().filter(|s| s.is_usable());
-        let active = usable().any(|s| !s.spec.backup);
-        usable().filter(|s| s.spec.backup != active).map(ServerEntry::effective_weight).sum()
+        let usable = |backup| self.servers.iter().filter(move |s| s.is_usable() && s.spec.backup == backup);
+        match usable(false).next() {
+            Some(_) => usable(false).map(ServerEntry::effective_weight).sum(),
+            None => usable(true).next().map_or(0, ServerEntry::effective_weight),
+        }
     }
 
     /// Time spent down until `now` (`downtime`).

@@ -149,6 +149,12 @@ pub(super) fn look_up_failed(name: &Name, host: &str, why: &str, kept: Option<Ip
     format!("{backend}/{server} cannot resolve '{host}' ({}), {kept}.", quoted(why))
 }
 
+/// The first of a row of checks that could not be sent.
+pub(super) fn check_not_sent(name: &Name, why: &str) -> String {
+    let Name { backend, server, .. } = name;
+    format!("Health check for server {backend}/{server} could not be sent: {}.", quoted(why))
+}
+
 /// `, changed from CLI`
 pub(super) fn ordered(way: Way) -> &'static str {
     match way {

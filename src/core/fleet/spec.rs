@@ -172,7 +172,7 @@ pub struct BackendSpec {
     pub algorithm: Algorithm,
     /// Waits on the server side.
     pub timeouts: ServerTimeouts,
-    /// Limits on answers.
+    /// Limits on answers: those of heads and chunks. The others are about requests and keep their defaults here.
     pub limits: HttpLimits,
     /// Further attempts after a failed connection. HAProxy: `retries`, default 3.
     pub retries: u32,

@@ -107,11 +107,13 @@ pub(super) struct Shard {
     slots_by_key: HashMap<Arc<[u8]>, usize, RandomState>,
     slots: Vec<Row>,
     hand: usize,
+    /// Where the next sweep goes on.
+    sweep: usize,
 }
 
 impl Shard {
     pub(super) fn new(capacity: usize) -> Shard {
-        Shard { capacity: capacity.max(1), slots_by_key: HashMap::default(), slots: Vec::new(), hand: 0 }
+        Shard { capacity: capacity.max(1), slots_by_key: HashMap::default(), slots: Vec::new(), hand: 0, sweep: 0 }
     }
 
     /// The row of a key, made if there is none. A row that has expired starts anew.
@@ -153,17 +155,19 @@ impl Shard {
         &self.slots
     }
 
-    /// Forgets the rows that have expired.
-    pub(super) fn drop_expired(&mut self, expire: Duration, now: Instant) -> usize {
+    /// Forgets those of the next `max_rows` rows that have expired; at the end of the rows the next call begins anew.
+    pub(super) fn drop_expired(&mut self, expire: Duration, max_rows: usize, now: Instant) -> usize {
         let before = self.slots.len();
-        let mut slot = 0;
-        while let Some(row) = self.slots.get(slot) {
+        let mut slot = self.sweep;
+        for _ in 0..max_rows {
+            let Some(row) = self.slots.get(slot) else { break };
             if row.is_expired(expire, now) {
                 self.remove(slot);
             } else {
                 slot += 1;
             }
         }
+        self.sweep = if slot < self.slots.len() { slot } else { 0 };
         if self.slots.len() < self.slots.capacity() / 4 {
             self.slots.shrink_to(2 * self.slots.len());
             self.slots_by_key.shrink_to(2 * self.slots.len());

@@ -5,6 +5,7 @@
 //! it still owes: `expire` is stretched to the time its bucket needs to refill. In a full table the least recently used
 //! key goes, except those with requests in flight.
 
+use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ use super::shard::{Row, Shard};
 const SHARDS: usize = 16;
 /// Keys a shard holds at least, so that small tables are not cut to pieces that fill unevenly.
 const SHARD_MIN_KEYS: usize = 64;
+/// Rows of a shard that one sweep looks at.
+const SWEEP_MAX_ROWS: usize = 2048;
 /// Period of the rate shown for limits that have none of their own.
 const DEFAULT_PERIOD: Duration = Duration::from_secs(10);
 /// What a client over its concurrency is told to wait: nobody knows when one of its requests will end.
@@ -188,14 +191,17 @@ impl RateTable {
     }
 
     /// Forgets what has expired, so that a table that is asked for nothing gives its memory back. Returns how many.
+    ///
+    /// To be called now and then. Each call looks at [`SWEEP_MAX_ROWS`] rows of each shard at most and goes on where the
+    /// last one stopped: workers wait for the shards meanwhile.
     pub fn drop_expired(&self, now: Instant) -> usize {
-        self.shards.iter().map(|shard| shard.lock().drop_expired(self.expire, now)).sum()
+        self.shards.iter().map(|shard| shard.lock().drop_expired(self.expire, SWEEP_MAX_ROWS, now)).sum()
     }
 
-    /// Forgets one key, given as it is shown, or all of them. Keys with requests in flight keep those. Returns how
-    /// many keys were meant.
-    pub fn clear(&self, key: Option<&str>, now: Instant) -> usize {
-        let chosen = |row: &Row| key.is_none_or(|key| render_key(&row.key) == key);
+    /// Forgets these keys, given as they are shown, or all of them. Keys with requests in flight keep those. Returns
+    /// how many keys were meant.
+    pub fn clear(&self, keys: Option<&HashSet<&str>>, now: Instant) -> usize {
+        let chosen = |row: &Row| keys.is_none_or(|keys| keys.contains(&*render_key(&row.key)));
         self.shards.iter().map(|shard| shard.lock().clear(chosen, now)).sum()
     }
 

@@ -203,6 +203,11 @@ impl ServerState {
         })
     }
 
+    /// Nothing happened.
+    pub fn unchanged(&self) -> Transition {
+        Transition { before: self.standing(), after: self.standing(), failure_counted: false }
+    }
+
     /// `enable health`, `disable health`. The counter is kept; without checks configured nothing happens.
     pub fn set_checks_enabled(&mut self, enabled: bool) -> Transition {
         self.transition(|s| {

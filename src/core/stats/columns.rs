@@ -151,7 +151,7 @@ pub static COLUMNS: &[Column] = &[
         .server(|s| U32(s.live().inflight.max())),
     column("slim", "CLP", "Limit of sessions")
         .frontend(|f| U32(f.frontend.spec.maxconn))
-        .backend(|b| U32(b.session_limit()))
+        .backend(|b| U32(b.backend.session_limit))
         .server(|s| Value::or_empty(s.server.maxconn.map(U32))),
     counted!("stot", FBS, Stot, "Sessions so far"),
     counted!("bin", FBS, Bin, "Bytes received from clients"),

@@ -7,7 +7,6 @@ use super::rates::Rates;
 use crate::core::fleet::live::ServerLive;
 use crate::core::fleet::snapshot::{ConnectTo, FrontendView};
 use crate::core::fleet::{BackendEntry, Fleet, ServerEntry};
-use crate::core::route::RouteAction;
 use crate::core::server::OperationalState;
 
 /// What a reply is made of.
@@ -165,22 +164,6 @@ impl BackendRow<'_> {
 
     pub(super) fn since_change(&self) -> std::time::Duration {
         self.view.now.saturating_duration_since(self.backend.changed_at)
-    }
-
-    /// `slim`: a tenth of the connections that the frontends with a route to it may have (HAProxy's default
-    /// `fullconn`), at least 1.
-    pub(super) fn session_limit(&self) -> u32 {
-        let iid = self.backend.spec.iid;
-        let index = self.view.fleet.backends().iter().position(|b| b.spec.iid == iid);
-        let leads_here = |action: &RouteAction| match action {
-            RouteAction::Backend(backend) => Some(backend.0 as usize) == index,
-            _ => false,
-        };
-        let sum: u64 = (self.view.fleet.frontends().iter())
-            .filter(|f| f.spec.routes.iter().any(|r| leads_here(&r.action)))
-            .map(|f| u64::from(f.spec.maxconn))
-            .sum();
-        u32::try_from(sum.div_ceil(10)).unwrap_or(u32::MAX).max(1)
     }
 }
 

@@ -6,6 +6,7 @@ use super::lab::Lab;
 use super::specs::{backend, fleet, haproxy, server, unchecked};
 use crate::core::fleet::event::WeightChange;
 use crate::core::fleet::spec::ServerSpec;
+use crate::core::health::{CheckOutcome, CheckStatus};
 
 fn picked(lab: &Lab) -> Vec<usize> {
     (0..lab.view().servers.len()).filter(|i| lab.view().picker.is_candidate(*i)).collect()
@@ -68,6 +69,7 @@ fn backups_serve_only_alone_and_only_the_first() {
     assert_eq!(picked(&lab), [0]);
     let usable = lab.fleet.backends()[0].usable();
     assert_eq!((usable.active, usable.backup), (0, 2));
+    assert_eq!(lab.fleet.backends()[0].total_weight(), 1, "the second backup gets nothing");
     lab.drain("bak1");
     assert_eq!(picked(&lab), [3]);
     lab.ready("web1");
@@ -95,4 +97,42 @@ fn downtime_runs_while_down_drained_or_in_maintenance() {
     lab.ready("a");
     assert_eq!(lab.word("a"), "DOWN");
     assert_eq!(clock(&mut lab, 1), (9, 1));
+}
+
+#[test]
+fn a_check_that_could_not_be_sent_says_nothing_of_the_server() {
+    let unsent = || CheckOutcome {
+        status: CheckStatus::SocketError,
+        code: None,
+        duration: Duration::ZERO,
+        text: "Too many open files".into(),
+    };
+    let mut lab = Lab::web(vec![haproxy("up"), server("down"), server("new")]);
+    lab.pass("up");
+    lab.fail("down");
+    lab.told();
+    for _ in 0..5 {
+        lab.answer("up", unsent());
+        lab.answer("down", unsent());
+    }
+    assert_eq!((lab.word("up"), lab.entry("up").check_failures), ("UP".to_owned(), 0));
+    assert_eq!(lab.word("down"), "DOWN");
+    assert_eq!(lab.entry("up").last_check.as_ref().unwrap().outcome.status, CheckStatus::SocketError);
+    assert_eq!(
+        lab.told(),
+        [
+            "4 Health check for server be_web/up could not be sent: Too many open files.",
+            "4 Health check for server be_web/down could not be sent: Too many open files.",
+        ],
+        "said once each"
+    );
+    lab.pass("down");
+    lab.answer("down", unsent());
+    lab.pass("down");
+    lab.pass("down");
+    assert_eq!(lab.word("down"), "UP", "the passes before it still count");
+    // Requests wait for a server that was never judged: they must not wait for ever.
+    lab.answer("new", unsent());
+    assert!(!lab.entry("new").state.awaiting_first_check);
+    assert_eq!(lab.word("new"), "DOWN");
 }
