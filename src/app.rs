@@ -63,7 +63,7 @@ struct Started {
 /// Runs lockgate as `model` says, until a signal ends it. `on_listening` hears the addresses once they are open.
 pub fn run(model: Model, on_listening: impl FnOnce(&Listening)) -> Result<()> {
     let runtime = local_runtime().context("cannot start the control thread's runtime")?;
-    let descriptors = limits::raise_descriptors(limits::descriptors_needed(model.global.maxconn));
+    let descriptors = limits::raise_descriptors(model.descriptors_needed());
     let admin_sockets = model.global.admin.clone();
     let grace = model.global.grace;
     runtime.block_on(async move {

@@ -125,7 +125,7 @@ impl Bound {
             BoundAddress::Tcp(address @ SocketAddr::V4(_)) => format!("ipv4@{address}"),
             BoundAddress::Tcp(address @ SocketAddr::V6(_)) => format!("ipv6@{address}"),
         };
-        let level = super::level(spec.level);
+        let level = spec.level;
         Ok(Bound { name, level, timeout: spec.timeout, maxconn: spec.maxconn, address, socket, _file: file })
     }
 

@@ -21,7 +21,7 @@ pub use bind::{AdminServer, BindError};
 use bind::{Bound, Listening};
 use connection::Connection;
 
-use crate::core::admin::{CapturedError, Level, StreamRow, TableRow, TableView};
+use crate::core::admin::{CapturedError, StreamRow, TableRow, TableView};
 use crate::core::fleet::event::Event;
 use crate::core::fleet::spec::ServerId;
 use crate::core::fleet::{Fleet, Refusal};
@@ -115,14 +115,5 @@ async fn accept_all(bound: Bound, listening: Listening, listed: Rc<str>, orders:
             connection.converse(stream).await;
             drop(place);
         });
-    }
-}
-
-/// The configured level as the language has it.
-fn level(configured: crate::config::model::Level) -> Level {
-    match configured {
-        crate::config::model::Level::User => Level::User,
-        crate::config::model::Level::Operator => Level::Operator,
-        crate::config::model::Level::Admin => Level::Admin,
     }
 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::core::admin::Level;
 use crate::core::fleet::spec::{FleetSpec, FrontendIndex};
 
 /// A configuration that cannot be wrong.
@@ -17,6 +18,22 @@ pub struct Model {
     pub fleet: FleetSpec,
     /// Every listening socket of every frontend.
     pub binds: Vec<Bind>,
+}
+
+/// Descriptors kept for everything that is not a connection: files, epoll, timers, admin and log sockets.
+pub const DESCRIPTORS_RESERVED: u64 = 256;
+
+impl Model {
+    /// Descriptors kept back from client connections: the reserve, a listener per bind and worker, a check per server.
+    pub fn descriptors_reserved(&self) -> u64 {
+        let servers: usize = self.fleet.backends.iter().map(|b| b.servers.len()).sum();
+        DESCRIPTORS_RESERVED + (self.binds.len() * self.global.threads + servers) as u64
+    }
+
+    /// Descriptors that `maxconn` client connections need, two each, with the reserve.
+    pub fn descriptors_needed(&self) -> u64 {
+        2 * u64::from(self.global.maxconn) + self.descriptors_reserved()
+    }
 }
 
 /// The `global` section.
@@ -84,17 +101,6 @@ pub struct UnixSocket {
     pub user: Option<Box<str>>,
     /// Group, by name or number.
     pub group: Option<Box<str>>,
-}
-
-/// Levels of an admin socket, in rising order. HAProxy: `level`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Level {
-    /// May look at what is harmless.
-    User,
-    /// May look at everything and clear maxima. The default.
-    Operator,
-    /// May change things.
-    Admin,
 }
 
 /// One log target.

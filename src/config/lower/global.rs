@@ -8,16 +8,14 @@ use super::bind::ListenAddress;
 use super::value::{DURATION_MAX, TIMEOUT_MIN};
 use crate::config::document::NodeId;
 use crate::config::model::{
-    AdminAddress, AdminSocket, Envelope, Global, Level, LogDestination, LogFormat, LogTarget, TlsGlobal,
+    AdminAddress, AdminSocket, DESCRIPTORS_RESERVED, Envelope, Global, Level, LogDestination, LogFormat, LogTarget,
+    Model, TlsGlobal,
 };
 use crate::config::raw::{self, At, global::Threads};
 use crate::config::shape::shorten;
-use crate::core::fleet::spec::FleetSpec;
 
 /// Connections when nothing is said and descriptors allow it.
 const MAXCONN_DEFAULT: u64 = 100_000;
-/// Descriptors kept for everything that is not a connection: files, epoll, timers, admin and log sockets.
-const DESCRIPTORS_RESERVED: u64 = 256;
 
 impl Lowering<'_> {
     pub fn global(&mut self, written: Option<&At<raw::global::Global>>) -> Global {
@@ -216,17 +214,9 @@ impl Lowering<'_> {
     }
 
     /// Warns when the connections asked for cannot get their descriptors.
-    pub fn descriptors(
-        &mut self,
-        written: Option<&At<raw::global::Global>>,
-        global: &Global,
-        fleet: &FleetSpec,
-        binds: usize,
-    ) {
+    pub fn descriptors(&mut self, written: Option<&At<raw::global::Global>>, model: &Model) {
         let Some(maxconn) = written.and_then(|w| w.maxconn.as_ref()) else { return };
-        let servers: usize = fleet.backends.iter().map(|b| b.servers.len()).sum();
-        let reserved = DESCRIPTORS_RESERVED + (binds * global.threads + servers) as u64;
-        let needed = 2 * u64::from(**maxconn) + reserved;
+        let (reserved, needed) = (model.descriptors_reserved(), model.descriptors_needed());
         let limit = self.env.fd_limit();
         if needed > limit {
             self.warning(

@@ -112,8 +112,9 @@ pub(super) fn lower(file: &At<File>, names: &Names, env: &dyn Environment, repor
             }
         }
     }
-    cx.descriptors(file.global.as_ref(), &global, &fleet, binds.len());
-    Some(Model { global, fleet, binds })
+    let model = Model { global, fleet, binds };
+    cx.descriptors(file.global.as_ref(), &model);
+    Some(model)
 }
 
 impl Lowering<'_> {

@@ -4,7 +4,6 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::{End, Epilogue, Next, Stream, Tunnel};
-use crate::core::http::Version;
 use crate::core::log::record::{ConnectionCounts, Record, RequestLine};
 use crate::core::stats::Counters;
 use crate::core::stats::counters::{Counter, Shard};
@@ -192,10 +191,6 @@ impl Epilogue {
             has(scratch.request_captures.len(), spec.capture.request.len()).then_some(&scratch.request_captures[..]);
         let response_captures =
             has(scratch.response_captures.len(), spec.capture.response.len()).then_some(&scratch.response_captures[..]);
-        let version = match scratch.request.version() {
-            Version::Http10 => "HTTP/1.0",
-            Version::Http11 => "HTTP/1.1",
-        };
         let record = Record {
             client: self.client,
             accepted_us: self.accepted_us,
@@ -226,7 +221,7 @@ impl Epilogue {
             request: self.understood.then(|| RequestLine {
                 method: scratch.request.method(),
                 target: scratch.request.target(),
-                version,
+                version: scratch.request.version().as_str(),
             }),
             request_id: (!scratch.id.is_empty()).then_some(&scratch.id[..]),
             reason: reason(end.cause),

@@ -11,7 +11,6 @@ use super::{End, Stream};
 use crate::core::fleet::spec::HttpLimits;
 use crate::core::http::Version;
 use crate::core::http::h1::{self, Body, Parsed};
-use crate::core::route::FixedAnswer;
 use crate::core::termination::{Cause, Phase, judge};
 use crate::frontend::answer::{self, Manner};
 use crate::runtime::clock;
@@ -25,7 +24,7 @@ impl Stream<'_> {
         out.clear();
         let status = match &local {
             Local::Fixed(fixed) => {
-                self.render_fixed(&mut out, fixed, manner);
+                answer::fixed(&mut out, fixed, manner);
                 fixed.status
             }
             Local::Redirect(status) => {
@@ -38,10 +37,6 @@ impl Stream<'_> {
         self.e.status = Some(status);
         self.write_out(Phase::Request).await?;
         Ok(End::new(Cause::Local(status), Phase::Request))
-    }
-
-    fn render_fixed(&self, out: &mut Vec<u8>, fixed: &FixedAnswer, manner: Manner) {
-        answer::fixed(out, fixed, manner);
     }
 
     /// Ends a request that cannot go on: tells the client, if it can still be told.
