@@ -192,7 +192,7 @@ impl RateTable {
 
     /// Forgets what has expired, so that a table that is asked for nothing gives its memory back. Returns how many.
     ///
-    /// To be called now and then. Each call looks at [`SWEEP_MAX_ROWS`] rows of each shard at most and goes on where the
+    /// To be called now and then. Each call looks at `SWEEP_MAX_ROWS` rows of each shard at most and goes on where the
     /// last one stopped: workers wait for the shards meanwhile.
     pub fn drop_expired(&self, now: Instant) -> usize {
         self.shards.iter().map(|shard| shard.lock().drop_expired(self.expire, SWEEP_MAX_ROWS, now)).sum()
