@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use super::connection::Connection;
 use crate::core::admin::command::{Command, Order, ServerChange, TableQuery};
 use crate::core::admin::table::{self, TableFilter};
-use crate::core::admin::{Level, TableView, captured, help, servers, sessions, texts};
+use crate::core::admin::{Level, TableView, captured, checks, help, servers, sessions, texts};
 use crate::core::fleet::Refusal;
 use crate::core::fleet::event::{Event, Origin, Way};
 use crate::core::stats::{self, Query, View, info, schema};
@@ -79,6 +79,7 @@ fn settle(command: Command, connection: &mut Connection) -> Result<String, Refus
         Command::ShowBackends => Ok(servers::backends(&orders.fleet())),
         Command::ShowServersState(backend) => servers::state(&orders.fleet(), backend.as_deref(), orders.now()),
         Command::ShowServersConn(backend) => servers::connections(&orders.fleet(), backend.as_deref()),
+        Command::ShowServersChecks(backend) => checks::checks(&orders.fleet(), backend.as_deref(), orders.now()),
         Command::GetWeight(server) => servers::weight(&orders.fleet(), &server),
         Command::ShowErrors(query) => {
             let (errors, captured) = orders.errors();

@@ -53,6 +53,8 @@ pub enum Command {
     ShowServersState(Option<String>),
     /// `show servers conn [B]`
     ShowServersConn(Option<String>),
+    /// `show servers checks [backend]` (lockgate's own).
+    ShowServersChecks(Option<String>),
     /// `show sess`
     ShowStreams(StreamQuery),
     /// `show errors`

@@ -38,6 +38,7 @@ static COMMANDS: &[Entry] = &[
     entry("show errors [<proxy>] [request|response]", "show the last broken requests and responses", Level::Operator),
     entry("show info [desc|json|typed|float]*", "show the process's state", Level::User),
     entry("show schema json", "show the schema of the JSON output", Level::User),
+    entry("show servers checks [<backend>]", "show what the last health checks found, and when", Level::User),
     entry("show servers conn [<backend>]", "show the servers' connections", Level::User),
     entry("show servers state [<backend>]", "show the servers' states", Level::User),
     entry("show sess [<id>|all]", "list the streams, or show one or all of them in full", Level::Operator),

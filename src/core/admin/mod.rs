@@ -8,6 +8,7 @@
 //! Not here: sockets, and carrying an order out; that is `crate::admin`.
 
 pub mod captured;
+pub mod checks;
 pub mod command;
 pub mod help;
 pub mod input;

@@ -34,6 +34,7 @@ pub fn parse(words: &[String]) -> Order {
         ["show", "backend", ..] => (User, Command::ShowBackends),
         ["show", "servers", "state", rest @ ..] => (User, Command::ShowServersState(first(rest))),
         ["show", "servers", "conn", rest @ ..] => (User, Command::ShowServersConn(first(rest))),
+        ["show", "servers", "checks", rest @ ..] => (User, Command::ShowServersChecks(first(rest))),
         ["show", "sess", rest @ ..] => (Operator, show_sess(rest)),
         ["show", "errors", rest @ ..] => (Operator, Command::ShowErrors(error_query(rest))),
         ["show", "table"] => (User, Command::ShowTables),
