@@ -3,9 +3,12 @@
 pub mod check;
 pub mod ctl;
 mod demo;
+pub mod order;
 pub mod respond;
 mod run;
 pub mod schema;
+pub mod socket;
+pub mod status;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,6 +41,14 @@ enum Command {
     },
     /// Say something to the admin socket of a running lockgate
     Ctl(ctl::Ctl),
+    /// Show how a running lockgate's frontends, backends and servers are
+    Status(status::Status),
+    /// Take servers out of rotation; what they are doing is finished
+    Drain(order::Order),
+    /// Bring servers back into rotation
+    Ready(order::Order),
+    /// Put servers into maintenance: no traffic, no checks
+    Maint(order::Order),
     /// Print the JSON schema of the configuration, for editors
     Schema,
     /// Try it all out: three web servers, lockgate in front of them, and what to type
@@ -54,6 +65,10 @@ pub fn main() -> ExitCode {
         Command::Run { config } => run::run(&config),
         Command::Check { config } => check::run(&config, clock::wall()),
         Command::Ctl(ctl) => ctl.run(),
+        Command::Status(status) => status.run(),
+        Command::Drain(order) => order.run(order::Wanted::Drain),
+        Command::Ready(order) => order.run(order::Wanted::Ready),
+        Command::Maint(order) => order.run(order::Wanted::Maint),
         Command::Schema => schema::run(),
         Command::Demo(args) => demo::run(&args),
         Command::Respond(args) => finished(respond::run(&args)),

@@ -1,6 +1,7 @@
 //! What is lockgate's own, or stricter than HAProxy, and facts of several commands together.
 
 use lockgate::cli::ctl::Ctl;
+use lockgate::cli::socket::SocketArg;
 use lockgate::core::fleet::spec::BackendIndex;
 use lockgate::core::stats::VERSION;
 
@@ -149,22 +150,25 @@ fn schema_and_descriptions() {
 fn ctl_asks_and_tells_success_from_refusal() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("none.sock");
-    let ctl = |socket: &std::path::Path, line: &str| Ctl { socket: socket.into(), command: vec![line.into()] };
-    assert!(ctl(&socket, "show version").ask().is_err());
+    let ctl = |socket: &std::path::Path, line: &str| Ctl::command(SocketArg::at(socket), line);
+    let run = |ctl: &Ctl| {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = ctl.run_to(&mut std::io::empty(), &mut out, &mut err);
+        (format!("{code:?}"), String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    };
+    let (code, _, complaint) = run(&ctl(&socket, "show version"));
+    assert!(code.contains("(2)") && complaint.contains("LOCKGATE_SOCKET"), "{code} {complaint}");
     serve(async |_, sockets| {
         for (line, reply, code) in [
-            ("show version", format!("{VERSION}\n\n"), "0"),
-            ("set server be_web/web1 state drain", "\n".to_owned(), "0"),
-            ("set server be_web/nope state drain", "No such server.\n\n".to_owned(), "1"),
-            ("show version; bogus", String::new(), "1"),
+            ("show version", format!("{VERSION}\n"), "0"),
+            ("set server be_web/web1 state drain", String::new(), "0"),
+            ("set server be_web/nope state drain", "No such server.\n".to_owned(), "1"),
+            ("show version; bogus", format!("{VERSION}\n\nUnknown command: 'bogus'"), "1"),
         ] {
             let asking = ctl(&sockets.path("admin"), line);
-            let (answer, exit) =
-                tokio::task::spawn_blocking(move || (asking.ask().unwrap(), asking.run_to(&mut std::io::sink())))
-                    .await
-                    .unwrap();
-            assert!(reply.is_empty() || answer == reply, "{line}: {answer:?}");
-            assert!(format!("{exit:?}").contains(&format!("({code})")), "{line}: {exit:?}");
+            let (exit, answer, _) = tokio::task::spawn_blocking(move || run(&asking)).await.unwrap();
+            assert!(answer.starts_with(&reply) && answer.is_empty() == reply.is_empty(), "{line}: {answer:?}");
+            assert!(exit.contains(&format!("({code})")), "{line}: {exit:?}");
         }
     });
 }
