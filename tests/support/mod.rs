@@ -1,8 +1,9 @@
 //! The harness of the integration tests: everything a test needs to stand between two ends of the shipped binary.
 //!
-//! Reading order: [`site`] (a whole set-up in a few lines), [`proxy`] (the running binary), [`origin`] (scripted
-//! servers), [`client`] (raw clients), [`message`] (HTTP bytes as both read them), [`logs`] and [`httplog`] (what
-//! reached syslog), [`stats`] (the CSV), [`certificates`], [`tools`] (programs of Debian packages), [`ports`].
+//! Reading order: [`site`] (a whole set-up in a few lines), [`lab`] (the one HAProxy was recorded with), [`proxy`] (the
+//! running binary), [`origin`] (scripted servers), [`client`] (raw clients), [`message`] (HTTP bytes as both read them),
+//! [`logs`] and [`httplog`] (what reached syslog), [`stats`] (the CSV), [`certificates`], [`tools`] (programs of Debian
+//! packages), [`ports`].
 //!
 //! Blocking sockets and threads throughout: a test reads from top to bottom. Nothing here waits a fixed time; every
 //! wait is for a condition, under a deadline ([`eventually`]).
@@ -11,6 +12,7 @@ pub mod certificates;
 pub mod client;
 pub mod gate;
 pub mod httplog;
+pub mod lab;
 pub mod logs;
 pub mod message;
 pub mod nginx;

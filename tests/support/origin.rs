@@ -94,12 +94,7 @@ impl Origin {
     pub fn answering(answer: impl Fn(&Message) -> Reply + Send + Sync + 'static) -> Origin {
         Origin::script(move |conn| {
             while let Some(request) = conn.request()? {
-                let reply = answer(&request);
-                if !reply.delay.is_zero() {
-                    std::thread::sleep(reply.delay);
-                }
-                conn.send(reply.render(request.method() == "HEAD"))?;
-                if reply.close {
+                if !answer(&request).say(conn, request.method() == "HEAD")? {
                     return Ok(());
                 }
             }
@@ -278,6 +273,15 @@ impl Reply {
     pub fn closing(mut self) -> Reply {
         self.close = true;
         self.field("Connection", "close")
+    }
+
+    /// Says it, after its delay; whether the connection goes on.
+    pub fn say(&self, conn: &mut OriginConn, head_only: bool) -> io::Result<bool> {
+        if !self.delay.is_zero() {
+            std::thread::sleep(self.delay);
+        }
+        conn.send(self.render(head_only))?;
+        Ok(!self.close)
     }
 
     fn render(&self, head_only: bool) -> Vec<u8> {
