@@ -1,6 +1,7 @@
 //! Log formats, as `core::log` reads them; here are the words for what is wrong in one.
 
 use super::{Lowering, first};
+use crate::config::diagnostic::closest;
 use crate::config::raw::text::LogFormat as Written;
 use crate::config::raw::{At, frontend as raw};
 use crate::config::shape::shorten;
@@ -8,7 +9,8 @@ use crate::core::fleet::spec::FrontendLog;
 use crate::core::log::format::variable::VARIABLES;
 use crate::core::log::format::{FormatTrouble, LogFormat};
 
-const NAMES: &str = "formats are `httplog`, `httpslog`, `tcplog`, `clf`, `json`, or a string with `%` variables";
+const NAMES: &str = "formats are `httplog`, `httpslog`, `tcplog`, `clf`, `json`, or a string with `%` variables; \
+     a frontend's `log` may also be `off`";
 
 impl Lowering<'_> {
     /// A format by its name, or a format string.
@@ -32,11 +34,11 @@ impl Lowering<'_> {
             }
             FormatTrouble::UnknownVariable(name) => {
                 // A name of two letters is one letter away from many: those that differ in case come first.
-                let names = VARIABLES.iter().map(|(name, _)| *name);
-                match names.clone().find(|known| known.eq_ignore_ascii_case(name)) {
-                    Some(known) => diagnostic.help(format!("did you mean `%{known}`?")),
-                    None => diagnostic.did_you_mean(name, names),
-                };
+                let mut names = VARIABLES.iter().map(|(name, _)| *name);
+                let same_letters = names.clone().find(|known| known.eq_ignore_ascii_case(name));
+                if let Some(known) = same_letters.or_else(|| closest(name, &mut names)) {
+                    diagnostic.help(format!("did you mean `%{known}`?"));
+                }
                 diagnostic
                     .label(format!("at character {column}"))
                     .help("the variables are listed in docs/CONFIG.md; a percent sign itself is written `%%`");
