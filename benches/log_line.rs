@@ -19,7 +19,7 @@ use lockgate::log::{LogClock, LogSetup, LogWriter};
 const LINES: u64 = 1_000_000;
 
 /// What lays out a record in at most so many bytes.
-type Render = dyn Fn(&Record<'_>, &mut DateCache, usize, &mut Vec<u8>);
+type Render<'a> = dyn Fn(&Record<'_>, &mut DateCache, usize, &mut Vec<u8>) + 'a;
 
 fn main() {
     let spec = CaptureSpec {
@@ -39,7 +39,7 @@ fn main() {
     let by_string = |record: &Record<'_>, dates: &mut DateCache, max_bytes: usize, out: &mut Vec<u8>| {
         string.render(record, &surroundings, dates, max_bytes, out);
     };
-    let renderers: [(&str, &Render); 3] =
+    let renderers: [(&str, &Render<'_>); 3] =
         [("httplog", &httplog::render), ("httplog as a string", &by_string), ("json", &json::render)];
     for (name, render) in renderers {
         let begin = cpu_time();
