@@ -170,7 +170,7 @@ fn resumption(model: &Model) -> Result<Arc<Resumption>> {
 fn bind_contexts(model: &Model, resumption: &Arc<Resumption>) -> Result<Vec<BindContext>> {
     let per_source: Vec<_> = model.fleet.frontends.iter().map(|_| Arc::new(PerSource::default())).collect();
     let mut contexts = Vec::with_capacity(model.binds.len());
-    for (number, bind) in model.binds.iter().enumerate() {
+    for bind in &model.binds {
         let frontend = bind.frontend.0 as usize;
         let name = &model.fleet.frontends[frontend].name;
         let tls = match &bind.tls {
@@ -189,7 +189,7 @@ fn bind_contexts(model: &Model, resumption: &Arc<Resumption>) -> Result<Vec<Bind
                 BindAddress::Unix(_) => None,
             },
             tls,
-            name: (number + 1).to_string(),
+            name: bind.name.to_string(),
             per_source: per_source[frontend].clone(),
         });
     }

@@ -59,7 +59,7 @@ const SENTENCES: &[(&str, &str)] = &[
         "counters are read at an admin socket: `global: { admin: [ { socket: /run/lockgate/admin.sock, level: admin } ] }`",
     ),
     ("log", "write `global: { logs: [ { target: \"udp://127.0.0.1:514\" } ] }`"),
-    ("log-format", "the formats are `httplog` and `json`: `logs: [ { target: …, format: json } ]`"),
+    ("log-format", "write it as `log` of the frontend, or as `format` of a log target"),
     ("access_log", "write `global: { logs: [ { target: \"file:///var/log/lockgate/requests.log\" } ] }`"),
     ("error_log", "remove it: what lockgate says of itself goes to standard error"),
     ("errorfile", "pages are `maintenance_page` of a backend and `no_route` of a frontend"),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 pub use crate::core::admin::Level;
 use crate::core::fleet::spec::{FleetSpec, FrontendIndex};
+pub use crate::core::log::format::LogFormat;
 
 /// A configuration that cannot be wrong.
 #[derive(Debug, Clone)]
@@ -112,7 +113,7 @@ pub struct LogTarget {
     pub envelope: Envelope,
     /// Syslog facility number; `local0` is 16, the default.
     pub facility: u8,
-    /// How a request is laid out.
+    /// How a request is laid out, in frontends that do not say otherwise.
     pub format: LogFormat,
     /// Program name in the envelope; `haproxy` by default, because tools look for it.
     pub tag: Box<str>,
@@ -150,20 +151,13 @@ pub enum Envelope {
     Raw,
 }
 
-/// How a request is laid out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// HAProxy's `option httplog`.
-    Httplog,
-    /// One JSON object.
-    Json,
-}
-
 /// One listening socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bind {
     /// Whose.
     pub frontend: FrontendIndex,
+    /// What the log calls it: its `name`, or its number among the frontend's binds, counted from 1.
+    pub name: Box<str>,
     /// Where.
     pub address: BindAddress,
     /// TLS; plain when absent.

@@ -14,6 +14,8 @@ use super::registry::{Doing, Registered};
 use super::stream::{self, Next};
 use super::worker::{BindContext, Counted, Worker};
 use crate::core::fleet::snapshot::FrontendView;
+use crate::core::log::httplog::FailedConnection;
+use crate::core::log::severity;
 use crate::core::stats::counters::Counter;
 use crate::core::termination::Cause;
 use crate::listener::ClientIo;
@@ -22,8 +24,9 @@ use crate::runtime::buffer::{Buffer, BufferShelf};
 use crate::runtime::clock;
 use crate::runtime::deadline::Deadline;
 use crate::runtime::socket::Socket;
+use crate::tls;
 use crate::tls::acceptor::HandshakeError;
-use crate::{core::log::httplog::FailedConnection, tls};
+use crate::tls::failure::FIRST_BYTES;
 
 /// How long an ended connection is read from, so that the client gets our last bytes before a reset.
 const LINGER: Duration = Duration::from_secs(2);
@@ -295,7 +298,17 @@ async fn handshake(
 ) -> Option<ClientIo> {
     let counters = &frontend.live.counters;
     let accepted_us = clock::wall_us();
-    let accepting = tls::acceptor::accept(config, socket);
+    let mut first = [0; FIRST_BYTES];
+    let mut came = None;
+    let accepting = async {
+        // The bytes stay where they are. They tell what a client spoke that did not speak TLS, if anything.
+        match socket.peek(&mut first).await {
+            Some(Ok(count)) => came = Some(count),
+            Some(Err(_)) => return Err(HandshakeError::Closed),
+            None => {}
+        }
+        tls::acceptor::accept(config, socket).await
+    };
     let shaken = tokio::time::timeout(frontend.spec.timeouts.handshake, accepting).await;
     match shaken.unwrap_or(Err(HandshakeError::Timeout)) {
         Ok(stream) => {
@@ -305,13 +318,22 @@ async fn handshake(
         }
         Err(error) => {
             counters.inc(worker.shard, Counter::TlsFailed);
+            let log = &frontend.spec.log;
+            let is_null = came == Some(0) || (came.is_none() && matches!(error, HandshakeError::Timeout));
+            let silent = is_null && !frontend.spec.log_null;
+            if log.off || silent {
+                return None;
+            }
+            let sentence = tls::failure::sentence(&error, &first[..came.unwrap_or(0).min(FIRST_BYTES)]);
             let failed = FailedConnection {
                 client: peer,
                 accepted_us,
                 ended_us: clock::wall_us(),
                 frontend: &frontend.spec.name,
                 bind: &bind.name,
-                reason: error.phrase(),
+                reason: &sentence,
+                severity: if log.separate_errors { severity::ERROR } else { severity::INFO },
+                format: log.format.as_ref(),
             };
             worker.with_log(|log| log.push_failed(&failed));
             None

@@ -19,6 +19,8 @@ use crate::core::admin::StreamRow;
 use crate::core::admin::sessions::StreamState;
 use crate::core::fleet::live::FrontendLive;
 use crate::core::fleet::snapshot::{ConnectTo, Snapshot};
+use crate::core::fleet::spec::FrontendLog;
+use crate::core::log::format::variable::Wants;
 use crate::core::stats::counters::{Counter, Shard};
 use crate::core::termination::Cause;
 use crate::listener::accept::Acceptor;
@@ -103,6 +105,8 @@ pub struct Worker {
     pub pool: RefCell<Pool>,
     /// Log lines; added by [`Worker::with_log`].
     log: RefCell<WorkerLog>,
+    /// What the log targets' formats show that has to be found out for them.
+    log_wants: Wants,
     /// Said when the first line waits in an empty log.
     log_waits: Notify,
     /// Chance.
@@ -140,6 +144,15 @@ impl Worker {
         add(&mut log);
         if was_empty && !log.is_empty() {
             self.log_waits.notify_one();
+        }
+    }
+
+    /// What the line of a request in this frontend shows that has to be found out for it.
+    pub fn log_wants(&self, log: &FrontendLog) -> Wants {
+        match &log.format {
+            _ if log.off => Wants::default(),
+            Some(format) => format.wants(),
+            None => self.log_wants,
         }
     }
 
@@ -189,6 +202,7 @@ pub async fn run(parts: WorkerParts) {
         shared,
         shelf: BufferShelf::default(),
         pool: RefCell::new(Pool::default()),
+        log_wants: log.wants(),
         log: RefCell::new(log),
         log_waits: Notify::new(),
         rng: RefCell::new(fastrand::Rng::with_seed(seed)),

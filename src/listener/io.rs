@@ -1,13 +1,16 @@
 //! The client's transport: plain or TLS, under one type that can be polled.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
+use crate::core::log::record::TlsSession;
 use crate::runtime::socket::Socket;
+use crate::tls;
 
 /// A client's transport.
 #[derive(Debug)]
@@ -66,6 +69,22 @@ impl ClientIo {
         match self {
             ClientIo::Plain(s) => Pin::new(s).poll_shutdown(cx),
             ClientIo::Tls(s) => Pin::new(s).poll_shutdown(cx),
+        }
+    }
+
+    /// The address the client connected to; `None` on unix sockets.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            ClientIo::Plain(s) => s.local_addr(),
+            ClientIo::Tls(s) => s.get_ref().0.local_addr(),
+        }
+    }
+
+    /// What was agreed on in the TLS handshake; `None` in clear text.
+    pub fn tls_session(&self) -> Option<TlsSession<'_>> {
+        match self {
+            ClientIo::Plain(_) => None,
+            ClientIo::Tls(s) => Some(tls::session::session(s.get_ref().1)),
         }
     }
 

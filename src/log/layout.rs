@@ -6,6 +6,8 @@ use std::path::Path;
 use crate::config::model::{Envelope as EnvelopeKind, LogDestination, LogFormat, LogTarget};
 use crate::core::log::date::DateCache;
 use crate::core::log::envelope::Envelope;
+use crate::core::log::format::Surroundings;
+use crate::core::log::format::variable::Wants;
 use crate::core::log::httplog::FailedConnection;
 use crate::core::log::record::Record;
 use crate::core::log::{httplog, json, severity};
@@ -19,8 +21,39 @@ pub(super) struct Layout {
     envelope: Envelope,
     format: LogFormat,
     max_bytes: usize,
-    /// Whether any target with this layout takes lines of requests.
-    pub(super) has_requests: bool,
+    takes: Takes,
+    surroundings: Surroundings,
+}
+
+/// Which lines of requests are important enough for a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Takes {
+    /// None.
+    None,
+    /// Those of requests that went wrong, where a frontend tells them apart (`log_separate_errors`).
+    Errors,
+    /// All.
+    All,
+}
+
+impl Takes {
+    /// By the target's level.
+    pub(super) fn of(target: &LogTarget) -> Takes {
+        match target.level {
+            severity::INFO.. => Takes::All,
+            severity::ERROR.. => Takes::Errors,
+            _ => Takes::None,
+        }
+    }
+
+    /// Whether a line of this severity is wanted.
+    pub(super) fn line(self, severity: u8) -> bool {
+        match self {
+            Takes::None => false,
+            Takes::Errors => severity <= severity::ERROR,
+            Takes::All => true,
+        }
+    }
 }
 
 /// The different layouts of these targets, and which one each target has.
@@ -29,22 +62,16 @@ pub(super) fn plan(targets: &[LogTarget], pid: u32) -> (Vec<Layout>, Vec<usize>)
     let mut of_target = Vec::new();
     for target in targets {
         let layout = Layout::of(target, pid);
-        let index = match layouts.iter().position(|other| other.is_same(&layout)) {
+        let index = match layouts.iter().position(|other| *other == layout) {
             Some(index) => index,
             None => {
-                layouts.push(Layout { has_requests: false, ..layout });
+                layouts.push(layout);
                 layouts.len() - 1
             }
         };
-        layouts[index].has_requests |= takes_requests(target);
         of_target.push(index);
     }
     (layouts, of_target)
-}
-
-/// Whether lines of requests are important enough for this target.
-pub(super) fn takes_requests(target: &LogTarget) -> bool {
-    target.level >= severity::INFO
 }
 
 impl Layout {
@@ -61,32 +88,41 @@ impl Layout {
             LogDestination::Udp(_) | LogDestination::UnixDatagram(_) => target.max_line_bytes.min(DATAGRAM_MAX_BYTES),
             LogDestination::Tcp(_) | LogDestination::Stdout | LogDestination::File(_) => target.max_line_bytes,
         };
-        Layout { envelope, format: target.format, max_bytes, has_requests: takes_requests(target) }
+        let hostname = target.hostname.clone().unwrap_or_else(machine_name);
+        let surroundings = Surroundings { hostname, pid };
+        Layout { envelope, format: target.format.clone(), max_bytes, takes: Takes::of(target), surroundings }
     }
 
-    fn is_same(&self, other: &Layout) -> bool {
-        self.envelope == other.envelope && self.format == other.format && self.max_bytes == other.max_bytes
+    /// Whether a line of a request of this severity goes to targets with this layout.
+    pub(super) fn takes(&self, severity: u8) -> bool {
+        self.takes.line(severity)
+    }
+
+    /// What the format shows that has to be found out for it.
+    pub(super) fn wants(&self) -> Wants {
+        if self.takes == Takes::None { Wants::default() } else { self.format.wants() }
     }
 
     /// Appends the line of a request, without a line end. The envelope's date is that of the request's end.
     pub(super) fn request(&self, record: &Record<'_>, dates: &mut DateCache, out: &mut Vec<u8>) {
         let start = out.len();
         let ended_us = record.accepted_us.saturating_add(u64::from(record.timers.active) * 1000);
-        self.envelope.render(severity::INFO, ended_us, dates, out);
+        self.envelope.render(record.severity, ended_us, dates, out);
         let max_bytes = self.left(start, out);
-        match self.format {
+        match record.format.unwrap_or(&self.format) {
             LogFormat::Httplog => httplog::render(record, dates, max_bytes, out),
             LogFormat::Json => json::render(record, dates, max_bytes, out),
+            LogFormat::Line(line) => line.render(record, &self.surroundings, dates, max_bytes, out),
         }
     }
 
     /// Appends the line of a connection that failed before its first request, without a line end.
     pub(super) fn failed(&self, failed: &FailedConnection<'_>, dates: &mut DateCache, out: &mut Vec<u8>) {
         let start = out.len();
-        self.envelope.render(severity::INFO, failed.ended_us, dates, out);
+        self.envelope.render(failed.severity, failed.ended_us, dates, out);
         let max_bytes = self.left(start, out);
-        match self.format {
-            LogFormat::Httplog => httplog::render_failed(failed, dates, max_bytes, out),
+        match failed.format.unwrap_or(&self.format) {
+            LogFormat::Httplog | LogFormat::Line(_) => httplog::render_failed(failed, dates, max_bytes, out),
             LogFormat::Json => json::render_failed(failed, dates, out),
         }
     }
@@ -97,7 +133,7 @@ impl Layout {
         self.envelope.render(severity, at_us, dates, out);
         let max_bytes = self.left(start, out);
         match self.format {
-            LogFormat::Httplog => httplog::render_text(text, max_bytes, out),
+            LogFormat::Httplog | LogFormat::Line(_) => httplog::render_text(text, max_bytes, out),
             LogFormat::Json => json::render_event(severity, text, at_us, dates, out),
         }
     }
@@ -140,10 +176,13 @@ mod tests {
             &[target(udp, 4), target(LogDestination::Stdout, 7), json, long, target(LogDestination::Stdout, 5)],
             1,
         );
-        assert_eq!(of_target, [0, 0, 1, 2, 0]);
-        assert!(layouts[0].has_requests, "one of the three takes them");
-        assert_eq!(layouts[2].max_bytes, DATAGRAM_MAX_BYTES);
-        let (layouts, _) = plan(&[target(LogDestination::Stdout, 5)], 1);
-        assert!(!layouts[0].has_requests);
+        assert_eq!(of_target, [0, 1, 2, 3, 0], "the one that takes errors alone has lines of its own");
+        assert_eq!(layouts[3].max_bytes, DATAGRAM_MAX_BYTES);
+        for (level, info, error) in [(7, true, true), (6, true, true), (5, false, true), (3, false, true)] {
+            let (layouts, _) = plan(&[target(LogDestination::Stdout, level)], 1);
+            assert_eq!((layouts[0].takes(6), layouts[0].takes(3)), (info, error), "level {level}");
+        }
+        let (layouts, _) = plan(&[target(LogDestination::Stdout, 2)], 1);
+        assert!(!layouts[0].takes(3));
     }
 }

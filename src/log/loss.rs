@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::layout::takes_requests;
+use super::layout::Takes;
 use crate::config::model::{LogDestination, LogTarget};
 
 /// One target as all threads see it.
@@ -25,7 +25,7 @@ impl TargetLoss {
             name: name(&target.to),
             layout,
             level: target.level,
-            requests: takes_requests(target),
+            requests: Takes::of(target) != Takes::None,
             lost: AtomicU64::new(0),
             told: AtomicU64::new(0),
         }

@@ -80,6 +80,15 @@ impl Log {
             reason: None,
             limited_by: None,
             peer: None,
+            severity: 6,
+            format: None,
+            asap: false,
+            tls_session: None,
+            frontend_address: None,
+            server_source: None,
+            server_address: None,
+            request_counter: 0,
+            log_counter: 0,
         });
     }
 

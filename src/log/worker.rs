@@ -11,6 +11,7 @@ use super::batch::Batch;
 use super::layout::Layout;
 use super::{Message, Shared};
 use crate::core::log::date::DateCache;
+use crate::core::log::format::variable::Wants;
 use crate::core::log::httplog::FailedConnection;
 use crate::core::log::record::Record;
 
@@ -39,12 +40,12 @@ impl WorkerLog {
 
     /// Lays out the line of a request for every target that takes one. Never blocks; a full batch is handed over.
     pub fn push(&mut self, record: &Record<'_>) {
-        self.add(|layout, dates, out| layout.request(record, dates, out));
+        self.add(record.severity, |layout, dates, out| layout.request(record, dates, out));
     }
 
     /// Likewise the line of a connection that failed before its first request (TLS handshakes).
     pub fn push_failed(&mut self, failed: &FailedConnection<'_>) {
-        self.add(|layout, dates, out| layout.failed(failed, dates, out));
+        self.add(failed.severity, |layout, dates, out| layout.failed(failed, dates, out));
     }
 
     /// Hands what is pending to the writer. Never blocks: when the writer is that far behind, the lines are dropped and
@@ -73,12 +74,17 @@ impl WorkerLog {
         self.pending == 0
     }
 
-    fn add(&mut self, render: impl Fn(&Layout, &mut DateCache, &mut Vec<u8>)) {
-        if !self.shared.layouts.iter().any(|layout| layout.has_requests) {
+    /// What the targets' formats show that has to be found out for them.
+    pub fn wants(&self) -> Wants {
+        self.shared.layouts.iter().fold(Wants::default(), |wants, layout| wants.or(layout.wants()))
+    }
+
+    fn add(&mut self, severity: u8, render: impl Fn(&Layout, &mut DateCache, &mut Vec<u8>)) {
+        if !self.shared.layouts.iter().any(|layout| layout.takes(severity)) {
             return;
         }
         let batch = self.batch.get_or_insert_with(|| self.shared.pool.take());
-        for (index, layout) in self.shared.layouts.iter().enumerate().filter(|(_, layout)| layout.has_requests) {
+        for (index, layout) in self.shared.layouts.iter().enumerate().filter(|(_, layout)| layout.takes(severity)) {
             batch.lines_mut(index).add(|out| render(layout, &mut self.dates, out));
         }
         self.pending += 1;

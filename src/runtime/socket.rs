@@ -1,6 +1,7 @@
 //! A connected stream socket, TCP or unix, under one type.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -42,6 +43,23 @@ impl Socket {
         let mut byte = [0u8; 1];
         let read = each!(self, s => s.try_read(&mut byte));
         matches!(read, Err(e) if e.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Our own address; `None` on unix sockets.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Socket::Tcp(s) => s.local_addr().ok(),
+            Socket::Unix(_) => None,
+        }
+    }
+
+    /// Waits for the first bytes and leaves them where they are; 0 is the end of the stream. `None` on unix sockets,
+    /// which cannot do that here.
+    pub async fn peek(&self, into: &mut [u8]) -> Option<io::Result<usize>> {
+        match self {
+            Socket::Tcp(s) => Some(s.peek(into).await),
+            Socket::Unix(_) => None,
+        }
     }
 
     /// Asks for a reset instead of an orderly close when it is dropped.

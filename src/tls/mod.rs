@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`store`] loads certificates, [`resolver`] chooses among them by server name, [`resumption`] holds
 //! what lets clients come back cheaply ([`tickets`], [`sessions`]), [`acceptor`] puts them together for a bind,
-//! [`connector`] is the other direction, [`selfsigned`] makes a certificate on the spot.
+//! [`session`] and [`failure`] say what came of it, [`connector`] is the other direction, [`selfsigned`] makes a certificate on the spot.
 //!
 //! This is the only room that names rustls in what it asks of others: everything is built with the aws-lc-rs provider
 //! of [`provider`], never with the process default. Sockets, timeouts and logging of handshakes are the listener's.
@@ -13,9 +13,11 @@ use rustls::crypto::CryptoProvider;
 
 pub mod acceptor;
 pub mod connector;
+pub mod failure;
 pub mod resolver;
 pub mod resumption;
 pub mod selfsigned;
+pub mod session;
 pub mod sessions;
 pub mod store;
 pub mod tickets;

@@ -394,6 +394,7 @@ fn frontend(name: &str, iid: u32, routes: Vec<Route>) -> Arc<FrontendSpec> {
         response_rules: Vec::new(),
         routes,
         no_route: answer(404),
+        log: Default::default(),
         log_null: false,
     })
 }

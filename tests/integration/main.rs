@@ -22,6 +22,8 @@ mod health;
 mod interim;
 mod keepalive;
 mod limits;
+mod log_cases;
+mod log_readers;
 mod log_targets;
 mod logs;
 mod maintenance;

@@ -1,13 +1,14 @@
 //! Between real peers: three nginx as servers, curl as client, rsyslogd as receiver, 10,000 mixed requests.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use crate::support::httplog::Row;
 use crate::support::nginx::Nginx;
+use crate::support::rsyslog::{self, Rsyslog};
 use crate::support::site::Site;
-use crate::support::{eventually_or, ports, tools, until};
+use crate::support::{eventually_or, tools};
 
 /// What the servers do. `$arg_n` is the request's number; it comes back in the timing fields.
 const LOCATIONS: &str = "
@@ -92,41 +93,6 @@ fn curl(folder: &Path, address: &str, requests: &[Request]) -> (BTreeMap<String,
     (seen, std::fs::read_to_string(heads).unwrap_or_default())
 }
 
-/// rsyslogd that writes what it receives over UDP, as received, to a file.
-fn rsyslogd(folder: &Path) -> (tools::Running, String, PathBuf) {
-    let address = ports::address();
-    let out = folder.join("received.log");
-    let config = folder.join("rsyslog.conf");
-    std::fs::write(
-        &config,
-        format!(
-            "global(workDirectory=\"{dir}\" maxMessageSize=\"64k\")\n\
-             module(load=\"imudp\")\n\
-             template(name=\"raw\" type=\"string\" string=\"%rawmsg%\\n\")\n\
-             ruleset(name=\"all\" queue.type=\"LinkedList\" queue.size=\"200000\") {{\n  \
-               action(type=\"omfile\" file=\"{out}\" template=\"raw\")\n}}\n\
-             input(type=\"imudp\" address=\"{ip}\" port=\"{port}\" ruleset=\"all\" rcvbufSize=\"16m\")\n",
-            dir = folder.display(),
-            out = out.display(),
-            ip = address.ip(),
-            port = address.port()
-        ),
-    )
-    .unwrap();
-    let process = tools::Running::start(
-        Command::new(tools::need("rsyslogd", "rsyslog"))
-            .arg("-n")
-            .arg("-f")
-            .arg(config)
-            .arg("-i")
-            .arg(folder.join("rsyslog.pid"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null()),
-    );
-    until("rsyslogd to receive", || std::net::UdpSocket::bind(address).is_err());
-    (process, format!("udp://{address}"), out)
-}
-
 #[test]
 fn ten_thousand_requests_give_ten_thousand_right_rows() {
     let site = Site::new();
@@ -139,7 +105,8 @@ fn ten_thousand_requests_give_ten_thousand_right_rows() {
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(file, "x".repeat(40_000)).unwrap();
     }
-    let (_receiver, target, received) = rsyslogd(&folder);
+    let rsyslog = Rsyslog::start(&folder, rsyslog::AS_RECEIVED);
+    let (target, received) = (rsyslog.target(), rsyslog.file());
     let site = servers
         .iter()
         .fold(site, |site, nginx| site.server(nginx.addr(), ""))
@@ -175,7 +142,7 @@ fn ten_thousand_requests_give_ten_thousand_right_rows() {
     assert_eq!(served.len(), TOTAL);
 
     let rows_now = || -> Vec<Row> {
-        std::fs::read_to_string(&received).unwrap_or_default().lines().filter_map(Row::parse).collect()
+        std::fs::read_to_string(received).unwrap_or_default().lines().filter_map(Row::parse).collect()
     };
     let rows = eventually_or(crate::support::PATIENCE, || Some(rows_now()).filter(|rows| rows.len() >= TOTAL));
     let rows = rows.unwrap_or_else(|| panic!("{} rows of {TOTAL}", rows_now().len()));

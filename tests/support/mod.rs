@@ -2,8 +2,8 @@
 //!
 //! Reading order: [`site`] (a whole set-up in a few lines), [`lab`] (the one HAProxy was recorded with), [`proxy`] (the
 //! running binary), [`origin`] (scripted servers), [`client`] (raw clients), [`message`] (HTTP bytes as both read them),
-//! [`logs`] and [`httplog`] (what reached syslog), [`stats`] (the CSV), [`certificates`], [`tools`] (programs of Debian
-//! packages), [`ports`].
+//! [`logs`] and [`httplog`] (what reached syslog), [`rsyslog`] (a real receiver), [`stats`] (the CSV), [`certificates`],
+//! [`tools`] (programs of Debian packages), [`ports`].
 //!
 //! Blocking sockets and threads throughout: a test reads from top to bottom. Nothing here waits a fixed time; every
 //! wait is for a condition, under a deadline ([`eventually`]).
@@ -19,6 +19,7 @@ pub mod nginx;
 pub mod origin;
 pub mod ports;
 pub mod proxy;
+pub mod rsyslog;
 pub mod site;
 pub mod stats;
 pub mod tools;

@@ -29,13 +29,18 @@ pub(super) struct Listening {
 }
 
 impl Lowering<'_> {
-    pub fn bind(&mut self, frontend: FrontendIndex, at: NodeId, written: &BindChoice) -> Option<Bind> {
+    /// One socket; `number` is its place among the frontend's, counted from 1.
+    pub fn bind(&mut self, frontend: FrontendIndex, number: usize, at: NodeId, written: &BindChoice) -> Option<Bind> {
         let empty = raw::Bind::default();
         let (full, address) = match written {
             BindChoice::Address(address) => (&empty, Some((at, address))),
             BindChoice::Full(bind) => (&**bind, bind.address.as_ref().map(|a| (a.id(), &**a))),
         };
         let tls = full.tls.as_ref().and_then(|tls| self.bind_tls(tls));
+        let name = match &full.name {
+            Some(name) => self.envelope_word(name, "bind's name"),
+            None => number.to_string().into(),
+        };
         let Some((at, address)) = address else {
             self.missing(at, "this bind has no `address`").help("add `address: 0.0.0.0:80`");
             return None;
@@ -45,7 +50,8 @@ impl Lowering<'_> {
             BindAddress::Tcp(tcp) => self.listen(at, ListenAddress::Tcp(*tcp)),
             BindAddress::Unix(unix) => self.listen(at, ListenAddress::Unix(unix.path.clone())),
         }
-        Some(Bind { frontend, address, tls, backlog: full.backlog.as_deref().copied().unwrap_or(BACKLOG_DEFAULT) })
+        let backlog = full.backlog.as_deref().copied().unwrap_or(BACKLOG_DEFAULT);
+        Some(Bind { frontend, name, address, tls, backlog })
     }
 
     fn bind_address(&mut self, at: NodeId, written: &text::Address, full: &raw::Bind) -> Option<BindAddress> {

@@ -29,8 +29,8 @@ impl Lowering<'_> {
                 if items.is_empty() {
                     self.missing(bind.id(), format!("frontend `{}` listens nowhere", **name)).help("add `0.0.0.0:80`");
                 }
-                for (at, item) in items {
-                    binds.extend(self.bind(FrontendIndex(index), at, item));
+                for (number, (at, item)) in items.into_iter().enumerate() {
+                    binds.extend(self.bind(FrontendIndex(index), number + 1, at, item));
                 }
             }
         }
@@ -53,6 +53,7 @@ impl Lowering<'_> {
             routes: self.routes(name, written),
             no_route: self.answer(written.no_route.as_ref(), 404),
             log_null: log_null.is_some_and(|on| **on),
+            log: self.frontend_log(Some(&**written)),
         }
     }
 

@@ -145,10 +145,7 @@ impl Lowering<'_> {
             to,
             envelope,
             facility: written.facility.as_deref().map_or(16, |f| *f as u8),
-            format: match written.format.as_deref() {
-                None | Some(raw::global::LogFormat::Httplog) => LogFormat::Httplog,
-                Some(raw::global::LogFormat::Json) => LogFormat::Json,
-            },
+            format: written.format.as_ref().and_then(|f| self.log_format(f)).unwrap_or(LogFormat::Httplog),
             tag,
             hostname,
             max_line_bytes: usize::try_from(max_line_bytes).unwrap_or(8192),
@@ -168,7 +165,7 @@ impl Lowering<'_> {
     }
 
     /// A word that stands between spaces in every log line.
-    fn envelope_word(&mut self, written: &At<raw::text::Text>, what: &str) -> Box<str> {
+    pub fn envelope_word(&mut self, written: &At<raw::text::Text>, what: &str) -> Box<str> {
         let text = written.as_ref();
         if text.is_empty() || text.len() > 64 || !text.chars().all(|c| c.is_ascii_graphic() && !"[]:".contains(c)) {
             self.error(written.id(), format!("`{}` cannot be a {what} in log lines", shorten(text)))

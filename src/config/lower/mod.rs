@@ -4,7 +4,7 @@
 //! mistake is found in the same run. `config::load` throws the model away when there was an error.
 //!
 //! One file per section: [`global`], [`frontend`] (with [`bind`], [`route`], [`rule`], [`limit`]), [`backend`] (with
-//! [`server`], [`check`]); [`value`] reads single values, [`certificate`] and [`template`] what their names say.
+//! [`server`], [`check`]); [`value`] reads single values, [`certificate`], [`template`] and [`log`] what their names say.
 
 mod answer;
 mod backend;
@@ -14,6 +14,7 @@ mod check;
 mod frontend;
 mod global;
 mod limit;
+mod log;
 mod route;
 mod rule;
 mod server;
@@ -168,6 +169,7 @@ impl Lowering<'_> {
         let _ = self.pool(None);
         let _ = self.forward_fields(None);
         let _ = self.request_id(None);
+        let _ = self.frontend_log(None);
         let _ = self.balance(defaults.balance.as_ref());
         let _ = self.retry_on(defaults.retry_on.as_ref());
         let check = self.check(&[defaults.health_check.as_ref()], Completeness::Partial);

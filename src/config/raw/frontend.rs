@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::limit::RateLimit;
 use super::text::{
-    Address, BackendName, Duration, FieldName, FilePath, Host, Network, PathMatch, Pattern, Template, Text,
+    Address, BackendName, Duration, FieldName, FilePath, Host, LogFormat, Network, PathMatch, Pattern, Template, Text,
 };
 use super::{At, Limits, Named, OneOrMany, Opt};
 
@@ -43,8 +43,16 @@ pub(in crate::config) struct Frontend {
     pub routes: Option<At<Vec<At<Route>>>>,
     /// What a request gets that no route matched. Default: 404.
     pub no_route: Opt<Answer>,
+    /// How its requests are logged, in place of the targets' `format`; or `off`: not at all. Default: as the targets
+    /// say.
+    pub log: Opt<LogFormat>,
     /// Whether connections that close without a byte are logged. Default: false.
     pub log_null: Opt<bool>,
+    /// Whether a line is written as soon as the answer's head goes out; sums that still grow are marked `+`.
+    /// Default: false.
+    pub logasap: Opt<bool>,
+    /// Whether lines of requests that went wrong have level `err`. Default: false.
+    pub log_separate_errors: Opt<bool>,
 }
 
 /// An address, or one with more to it.
@@ -62,6 +70,8 @@ pub(in crate::config) enum BindChoice {
 pub(in crate::config) struct Bind {
     /// `0.0.0.0:80`, `[::]:80` or `unix:/path`. Required.
     pub address: Opt<Address>,
+    /// What logs of failed handshakes call it. Default: its number among the frontend's binds.
+    pub name: Opt<Text>,
     /// TLS. Default: plain.
     pub tls: Opt<BindTls>,
     /// Kernel accept queue. Default: 4096.

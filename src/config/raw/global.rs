@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::text::{Address, Duration, FilePath, LogTargetUrl, Text};
+use super::text::{Address, Duration, FilePath, LogFormat, LogTargetUrl, Text};
 use super::{At, Opt};
 
 /// The process.
@@ -103,7 +103,8 @@ pub(in crate::config) struct Log {
     pub syslog: Opt<Envelope>,
     /// Syslog facility. Default: local0.
     pub facility: Opt<Facility>,
-    /// How a request is laid out. Default: httplog.
+    /// How a request is laid out: `httplog`, `httpslog`, `tcplog`, `clf`, `json`, or a string with HAProxy's `%`
+    /// variables. Default: httplog.
     pub format: Opt<LogFormat>,
     /// Program name in the envelope. Default: haproxy, because tools look for it.
     pub tag: Opt<Text>,
@@ -123,15 +124,6 @@ pub(in crate::config) enum Envelope {
     Rfc3164,
     Rfc5424,
     Raw,
-}
-
-/// How a request is laid out.
-#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(inline)]
-pub(in crate::config) enum LogFormat {
-    Httplog,
-    Json,
 }
 
 /// Syslog facilities in the order of their numbers (RFC 5424, section 6.2.1), named as HAProxy names them.

@@ -51,8 +51,14 @@ pub(super) struct Defaults {
     pub forwarded: Opt<Forwarded>,
     /// `request_id` of frontends.
     pub request_id: Opt<RequestIdChoice>,
+    /// `log` of frontends.
+    pub log: Opt<text::LogFormat>,
     /// `log_null` of frontends.
     pub log_null: Opt<bool>,
+    /// `logasap` of frontends.
+    pub logasap: Opt<bool>,
+    /// `log_separate_errors` of frontends.
+    pub log_separate_errors: Opt<bool>,
     /// `balance` of backends.
     pub balance: Opt<Algorithm>,
     /// `retries` of backends.

@@ -64,6 +64,8 @@ text! {
     Statuses = "status codes", "200-299";
     /// Where log lines go.
     LogTargetUrl = "log target", "udp://127.0.0.1:514";
+    /// The name of a log format, or a format string.
+    LogFormat = "log format", "%ci:%cp [%tr] %ft %b/%s %ST %B %{+Q}r";
     /// A balancing algorithm.
     Algorithm = "algorithm", "leastconn";
     /// A part of a rate limit's key.

@@ -55,6 +55,8 @@ pub struct BackendLive {
 pub struct FrontendLive {
     /// Connections now (`scur`, `smax`).
     pub connections: Gauge,
+    /// Log lines so far, counted when a log format shows them (`%lc`).
+    pub log_lines: AtomicU32,
     /// Counters.
     pub counters: Counters,
 }
@@ -68,6 +70,8 @@ pub struct ProcessLive {
     pub tls_connections: Gauge,
     /// Log lines lost (`DroppedLogs`).
     pub lost_log_lines: AtomicU64,
+    /// Requests so far, counted when a log format shows their number (`%rt`).
+    pub numbered_requests: AtomicU32,
     /// Admin connections so far.
     pub admin_connections: AtomicU64,
     /// Times a connection had to wait for a place under a `maxconn` (`MaxconnReached`).
@@ -107,7 +111,11 @@ impl BackendLive {
 impl FrontendLive {
     /// Nothing yet.
     pub fn new(shards: usize) -> Arc<FrontendLive> {
-        Arc::new(FrontendLive { connections: Gauge::default(), counters: Counters::new(shards) })
+        Arc::new(FrontendLive {
+            connections: Gauge::default(),
+            log_lines: AtomicU32::new(0),
+            counters: Counters::new(shards),
+        })
     }
 }
 
@@ -118,6 +126,7 @@ impl ProcessLive {
             connections: Gauge::default(),
             tls_connections: Gauge::default(),
             lost_log_lines: AtomicU64::new(0),
+            numbered_requests: AtomicU32::new(0),
             admin_connections: AtomicU64::new(0),
             maxconn_reached: AtomicU64::new(0),
         })

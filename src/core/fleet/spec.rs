@@ -13,6 +13,7 @@ use crate::core::balance::Algorithm;
 use crate::core::filter::{CaptureSpec, HeaderRule};
 use crate::core::health::CheckSpec;
 use crate::core::limit::RateLimitSpec;
+use crate::core::log::format::LogFormat;
 use crate::core::route::{FixedAnswer, Route};
 
 /// Position of a frontend in [`FleetSpec::frontends`].
@@ -76,6 +77,22 @@ pub struct FrontendSpec {
     pub no_route: FixedAnswer,
     /// Whether connections that close without a byte are logged too. Off by default, as HAProxy's `option dontlognull`.
     pub log_null: bool,
+    /// How its requests are logged.
+    pub log: FrontendLog,
+}
+
+/// How a frontend's requests are logged.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FrontendLog {
+    /// Not at all (`log: off`).
+    pub off: bool,
+    /// In this format, whatever the targets say (`log`). HAProxy: `log-format` of a frontend.
+    pub format: Option<LogFormat>,
+    /// As soon as the answer's head goes out (`logasap`). HAProxy: `option logasap`.
+    pub asap: bool,
+    /// Lines of requests that went wrong have level `err` (`log_separate_errors`). HAProxy: `option
+    /// log-separate-errors`.
+    pub separate_errors: bool,
 }
 
 /// Waits on the client side of a stream. HAProxy: `timeout http-request`, `http-keep-alive`, `client`.

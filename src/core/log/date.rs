@@ -73,6 +73,25 @@ impl DateCache {
         push_fraction(micros / 1000, 3, out);
     }
 
+    /// The date of Apache's logs, `21/Nov/2026:19:46:19 +0000`: in this zone, or in GMT.
+    pub fn push_zoned(&mut self, epoch_us: u64, local: bool, out: &mut Vec<u8>) {
+        let (second, _) = split(epoch_us);
+        let offset = if local { self.offset(second) } else { 0 };
+        let civil = Civil::at(second + offset);
+        let mut text = *b"00/Jan/0000:00:00:00 +0000";
+        two(&mut text[0..2], civil.day);
+        text[3..6].copy_from_slice(civil.month_name());
+        four(&mut text[7..11], civil.year);
+        clock(&mut text[12..20], &civil);
+        let minutes = u32::try_from(offset.unsigned_abs() / 60).unwrap_or(0);
+        if offset < 0 {
+            text[21] = b'-';
+        }
+        two(&mut text[22..24], minutes / 60);
+        two(&mut text[24..26], minutes % 60);
+        out.extend_from_slice(&text);
+    }
+
     /// The date of RFC 3164: `Nov 21 19:46:16`, the day padded with a blank.
     pub fn push_syslog(&mut self, epoch_us: u64, out: &mut Vec<u8>) {
         let (second, _) = split(epoch_us);

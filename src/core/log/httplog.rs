@@ -9,37 +9,9 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use super::date::DateCache;
+use super::escape::{IN_CAPTURE, IN_COOKIE, IN_REQUEST, IN_TEXT, push_escaped};
+use super::format::{LogFormat, cut};
 use super::record::{CapturedValue, Record};
-
-/// Escaped in captured values: what could be taken for the end of a value or a block.
-const IN_CAPTURE: u8 = 1;
-/// Escaped in the request line: what could be taken for its end.
-const IN_REQUEST: u8 = 2;
-/// Escaped in cookies, which stand between blanks.
-const IN_COOKIE: u8 = 4;
-/// Escaped in free text: what is not printable.
-const IN_TEXT: u8 = 8;
-
-/// For every byte, where it is written as `#XX`.
-static ESCAPED: [u8; 256] = escaped();
-
-const fn escaped() -> [u8; 256] {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        if byte < 0x20 || byte >= 0x7f {
-            table[byte] = IN_CAPTURE | IN_REQUEST | IN_COOKIE | IN_TEXT;
-        }
-        byte += 1;
-    }
-    table[b'"' as usize] = IN_CAPTURE | IN_REQUEST;
-    table[b'#' as usize] = IN_CAPTURE | IN_REQUEST | IN_COOKIE;
-    table[b'{' as usize] = IN_CAPTURE;
-    table[b'|' as usize] = IN_CAPTURE;
-    table[b'}' as usize] = IN_CAPTURE;
-    table[b' ' as usize] = IN_COOKIE;
-    table
-}
 
 /// Appends the line, without a line end and at most `max_bytes` long: a longer one loses the end of its request, never
 /// the closing quote.
@@ -56,7 +28,7 @@ pub fn render(record: &Record<'_>, dates: &mut DateCache, max_bytes: usize, out:
     push_captures(record.request_captures, out);
     push_captures(record.response_captures, out);
     push_request(record, out);
-    cut(start, max_bytes, out);
+    cut(start, max_bytes, false, out);
 }
 
 /// A connection that ended before it was one, most often in its TLS handshake:
@@ -75,6 +47,10 @@ pub struct FailedConnection<'a> {
     pub bind: &'a str,
     /// What happened, in HAProxy's words: `SSL handshake failure`, `Connection closed during SSL handshake`, …
     pub reason: &'a str,
+    /// Syslog severity of the line.
+    pub severity: u8,
+    /// The frontend's own format, if it has one; the target's otherwise.
+    pub format: Option<&'a LogFormat>,
 }
 
 /// Appends the line of a connection that failed, without a line end.
@@ -88,7 +64,7 @@ pub fn render_failed(failed: &FailedConnection<'_>, dates: &mut DateCache, max_b
     out.push(b'/');
     out.extend_from_slice(failed.bind.as_bytes());
     out.extend_from_slice(b": ");
-    push_escaped(failed.reason.as_bytes(), IN_TEXT, out);
+    push_escaped(failed.reason.as_bytes(), IN_TEXT, false, out);
     out.truncate(start.saturating_add(max_bytes));
 }
 
@@ -96,7 +72,7 @@ pub fn render_failed(failed: &FailedConnection<'_>, dates: &mut DateCache, max_b
 /// end: no text can forge a second line.
 pub fn render_text(text: &str, max_bytes: usize, out: &mut Vec<u8>) {
     let start = out.len();
-    push_escaped(text.as_bytes(), IN_TEXT, out);
+    push_escaped(text.as_bytes(), IN_TEXT, false, out);
     out.truncate(start.saturating_add(max_bytes));
 }
 
@@ -145,6 +121,9 @@ fn push_timers(record: &Record<'_>, out: &mut Vec<u8>) {
         push_or_minus_one(timer, out);
         out.push(b'/');
     }
+    if record.asap {
+        out.push(b'+');
+    }
     push_number(timers.active, out);
     out.push(b' ');
 }
@@ -152,11 +131,14 @@ fn push_timers(record: &Record<'_>, out: &mut Vec<u8>) {
 fn push_outcome(record: &Record<'_>, out: &mut Vec<u8>) {
     push_or_minus_one(record.status, out);
     out.push(b' ');
+    if record.asap {
+        out.push(b'+');
+    }
     push_number(record.bytes_out, out);
     out.push(b' ');
     for cookie in [record.request_cookie, record.response_cookie] {
         match cookie {
-            Some(cookie) if !cookie.is_empty() => push_escaped(cookie, IN_COOKIE, out),
+            Some(cookie) if !cookie.is_empty() => push_escaped(cookie, IN_COOKIE, false, out),
             _ => out.push(b'-'),
         }
         out.push(b' ');
@@ -189,7 +171,7 @@ fn push_captures(captures: Option<&[CapturedValue]>, out: &mut Vec<u8>) {
         if index > 0 {
             out.push(b'|');
         }
-        push_escaped(value, IN_CAPTURE, out);
+        push_escaped(value, IN_CAPTURE, false, out);
     }
     out.extend_from_slice(b"} ");
 }
@@ -199,48 +181,18 @@ fn push_request(record: &Record<'_>, out: &mut Vec<u8>) {
     match &record.request {
         None => out.extend_from_slice(b"<BADREQ>"),
         Some(line) => {
-            push_escaped(line.method, IN_REQUEST, out);
+            push_escaped(line.method, IN_REQUEST, false, out);
             out.push(b' ');
-            push_escaped(line.target, IN_REQUEST, out);
+            push_escaped(line.target, IN_REQUEST, false, out);
             out.push(b' ');
-            push_escaped(line.version.as_bytes(), IN_REQUEST, out);
+            push_escaped(line.version.as_bytes(), IN_REQUEST, false, out);
         }
     }
     out.push(b'"');
 }
 
-/// Cuts what was written from `start` on to `max_bytes`, whole escapes only, and puts the closing quote back.
-fn cut(start: usize, max_bytes: usize, out: &mut Vec<u8>) {
-    let longest = start.saturating_add(max_bytes.max(1));
-    if out.len() <= longest {
-        return;
-    }
-    let mut end = longest - 1;
-    // Every `#` begins an escape of three bytes.
-    if let Some(back) = (1..=2).find(|back| end.checked_sub(*back).is_some_and(|at| at >= start && out[at] == b'#')) {
-        end -= back;
-    }
-    out.truncate(end);
-    out.push(b'"');
-}
-
-/// Appends bytes, those of the class as `#XX`: stretches that need none are copied at once.
-fn push_escaped(bytes: &[u8], class: u8, out: &mut Vec<u8>) {
-    let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|byte| ESCAPED[usize::from(*byte)] & class != 0) {
-        let (plain, from) = rest.split_at(at);
-        out.extend_from_slice(plain);
-        if let Some((byte, after)) = from.split_first() {
-            out.extend_from_slice(&[b'#', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-            rest = after;
-        }
-    }
-    out.extend_from_slice(rest);
-}
-
-const HEX: &[u8; 16] = b"0123456789ABCDEF";
-
-fn push_or_minus_one(value: Option<impl itoa::Integer>, out: &mut Vec<u8>) {
+/// Appends a number, -1 for none.
+pub(super) fn push_or_minus_one(value: Option<impl itoa::Integer>, out: &mut Vec<u8>) {
     match value {
         Some(value) => push_number(value, out),
         None => out.extend_from_slice(b"-1"),

@@ -1,11 +1,13 @@
 //! Log lines: the record of one request, and the formats it is written in.
 //!
-//! [`record`] is what is known of a request, [`httplog`] and [`json`] lay it out, [`envelope`] puts syslog's header
+//! [`record`] is what is known of a request, [`httplog`], [`json`] and [`format`] (strings with variables) lay it out, [`envelope`] puts syslog's header
 //! before it and [`date`] writes the times in all of them. Not here: where lines go, and anything that reads a clock or
 //! the machine's time zone (the room `crate::log`).
 
 pub mod date;
 pub mod envelope;
+mod escape;
+pub mod format;
 pub mod httplog;
 pub mod json;
 pub mod record;
@@ -16,6 +18,8 @@ pub mod severity {
     pub const EMERGENCY: u8 = 0;
     /// `alert`: a server went down.
     pub const ALERT: u8 = 1;
+    /// `err`: a request that went wrong, in frontends with `log_separate_errors`.
+    pub const ERROR: u8 = 3;
     /// `warning`: a frontend was paused, log lines were lost.
     pub const WARNING: u8 = 4;
     /// `notice`: a server came up.

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use super::format::LogFormat;
+
 /// One finished request (or a connection that never became one). Borrowed: it lives for the time of formatting.
 #[derive(Debug, Clone)]
 pub struct Record<'a> {
@@ -57,6 +59,37 @@ pub struct Record<'a> {
     pub limited_by: Option<&'a str>,
     /// Client address of the connection itself, if a trusted proxy named another one.
     pub peer: Option<SocketAddr>,
+    /// Syslog severity of the line.
+    pub severity: u8,
+    /// The frontend's own format, if it has one; the target's otherwise.
+    pub format: Option<&'a LogFormat>,
+    /// The line may be written before the answer's end: times and bytes that still grow are marked `+`.
+    pub asap: bool,
+    /// The client's TLS, if the format wants to know.
+    pub tls_session: Option<TlsSession<'a>>,
+    /// The address the client connected to, if the format wants to know.
+    pub frontend_address: Option<SocketAddr>,
+    /// Our own address of the connection to the server, likewise.
+    pub server_source: Option<SocketAddr>,
+    /// The server's address, likewise.
+    pub server_address: Option<SocketAddr>,
+    /// The number of this request in the process, likewise.
+    pub request_counter: u32,
+    /// The number of this line in the frontend, likewise.
+    pub log_counter: u32,
+}
+
+/// What the client and we agreed on in the TLS handshake, in OpenSSL's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TlsSession<'a> {
+    /// `TLSv1.3`
+    pub version: &'static str,
+    /// `TLS_AES_256_GCM_SHA384`, `ECDHE-RSA-AES128-GCM-SHA256`
+    pub cipher: &'static str,
+    /// The server name the client asked for (RFC 6066, 3).
+    pub server_name: Option<&'a str>,
+    /// An earlier session was resumed.
+    pub resumed: bool,
 }
 
 /// A captured value; empty when the field was absent.

@@ -11,23 +11,23 @@ use super::record::{CapturedValue, ConnectionCounts, Record, RequestLine, Timers
 use super::{httplog, json, severity};
 use crate::core::filter::{CaptureSpec, HeaderCapture};
 
-fn dates() -> DateCache {
+pub(super) fn dates() -> DateCache {
     DateCache::new(TimeZone::UTC)
 }
 
-fn microseconds(rfc3339: &str) -> u64 {
+pub(super) fn microseconds(rfc3339: &str) -> u64 {
     u64::try_from(rfc3339.parse::<Timestamp>().unwrap().as_microsecond()).unwrap()
 }
 
-fn values(texts: &[&[u8]]) -> Vec<CapturedValue> {
+pub(super) fn values(texts: &[&[u8]]) -> Vec<CapturedValue> {
     texts.iter().map(|text| CapturedValue::from_slice(text)).collect()
 }
 
-fn get(target: &str) -> Option<RequestLine<'_>> {
+pub(super) fn get(target: &str) -> Option<RequestLine<'_>> {
     Some(RequestLine { method: b"GET", target: target.as_bytes(), version: "HTTP/1.1" })
 }
 
-fn timers(request: i64, queue: i64, connect: i64, response: i64, active: u32) -> Timers {
+pub(super) fn timers(request: i64, queue: i64, connect: i64, response: i64, active: u32) -> Timers {
     let or_none = |value: i64| u32::try_from(value).ok();
     Timers {
         handshake: Some(0),
@@ -43,7 +43,7 @@ fn timers(request: i64, queue: i64, connect: i64, response: i64, active: u32) ->
 static NO_CAPTURES: CaptureSpec = CaptureSpec { request: Vec::new(), response: Vec::new(), cookie: None };
 
 /// `02-normal` without captures, on port 1.
-fn plain() -> Record<'static> {
+pub(super) fn plain() -> Record<'static> {
     Record {
         client: Some("127.0.0.1:1".parse().unwrap()),
         accepted_us: microseconds("2026-11-21T19:46:18.187Z"),
@@ -71,6 +71,15 @@ fn plain() -> Record<'static> {
         reason: None,
         limited_by: None,
         peer: None,
+        severity: severity::INFO,
+        format: None,
+        asap: false,
+        tls_session: None,
+        frontend_address: None,
+        server_source: None,
+        server_address: None,
+        request_counter: 0,
+        log_counter: 0,
     }
 }
 
@@ -318,6 +327,8 @@ fn golden_tls_handshake_failure() {
         frontend: "fe_http",
         bind: "tls",
         reason: "SSL handshake failure (error:0A00009C:SSL routines::http request)",
+        severity: severity::INFO,
+        format: None,
     };
     let mut out = Vec::new();
     let mut dates = dates();
@@ -478,6 +489,8 @@ fn json_of_events_and_failed_connections() {
         frontend: "f",
         bind: "1",
         reason: "SSL handshake failure",
+        severity: severity::INFO,
+        format: None,
     };
     let mut out = Vec::new();
     json::render_failed(&failed, &mut dates(), &mut out);

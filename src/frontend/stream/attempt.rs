@@ -212,7 +212,15 @@ impl Stream<'_> {
                 ServerSide::new(socket, to, false)
             }
         };
+        self.note_addresses(&side);
         self.exchange(view, server, side).await
+    }
+
+    /// Notes both ends of the connection to the server for log formats that show them.
+    fn note_addresses(&mut self, side: &ServerSide) {
+        if self.worker.log_wants(&self.e.frontend().spec.log).server_side {
+            self.e.server_side = side.addresses();
+        }
     }
 
     async fn connect(

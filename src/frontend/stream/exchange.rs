@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -50,6 +51,15 @@ impl ServerSide {
     /// A connection as it comes from `connect` or the pool.
     pub fn new(socket: Socket, to: ConnectTo, reused: bool) -> ServerSide {
         ServerSide { socket, to, buffer: Buffer::default(), reused, sent: 0, answered: false, refuses: false }
+    }
+
+    /// Our address and the server's; unix sockets have none.
+    pub fn addresses(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
+        let server = match &self.to {
+            ConnectTo::Ip(address) => Some(*address),
+            ConnectTo::Unix(_) => None,
+        };
+        (self.socket.local_addr(), server)
     }
 
     /// Whether the server has said anything since its answer, or closed: then it has no use for more of the request.
@@ -191,6 +201,7 @@ impl Stream<'_> {
             return Err(End::new(Cause::BadAnswer, Phase::Headers).into());
         }
         self.render_response(view, server, &framing);
+        self.log_at_head(side.buffer.len());
         if framing.switching {
             self.write_out(Phase::Headers).await?;
             return Ok((End::new(Cause::Done, Phase::Data), After::Switched));

@@ -1,10 +1,12 @@
 //! The end of a request: its counters, its log line, and what the connection does next.
 
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use super::{End, Epilogue, Next, Stream, Tunnel};
 use crate::core::log::record::{ConnectionCounts, Record, RequestLine};
+use crate::core::log::severity;
 use crate::core::stats::Counters;
 use crate::core::stats::counters::{Counter, Shard};
 use crate::core::termination::{Cause, Phase, judge, reason};
@@ -16,6 +18,19 @@ use crate::frontend::worker::Worker;
 use crate::runtime::clock;
 
 impl Stream<'_> {
+    /// `logasap`: writes the line now that the answer's head is about to go out, with `behind` bytes that came with it.
+    pub(super) fn log_at_head(&mut self, behind: usize) {
+        if !self.e.frontend().spec.log.asap {
+            return;
+        }
+        let bytes_out = self.e.bytes_out;
+        self.e.bytes_out += (self.e.scratch.out.len() + behind) as u64;
+        self.e.timers.active = millis(self.e.latest.saturating_duration_since(self.e.first_byte));
+        self.e.write_log(self.worker, self.connection, End::new(Cause::Done, Phase::Data));
+        self.e.bytes_out = bytes_out;
+        self.e.logged = true;
+    }
+
     /// Counts and logs the request, and says what comes next.
     pub(super) fn finish(mut self, end: End) -> Next {
         if let Some((server, early)) = self.switched.take() {
@@ -73,7 +88,9 @@ impl Epilogue {
         if end.phase != Phase::Queue {
             self.sessions = None;
         }
-        self.write_log(worker, connection, end);
+        if !self.logged {
+            self.write_log(worker, connection, end);
+        }
         self.sessions = None;
         self.permits.clear();
         worker.shelve_scratch(self.scratch);
@@ -165,6 +182,15 @@ impl Epilogue {
         counters.raise(shard, Counter::TotalMaxMs, u64::from(t.active));
     }
 
+    /// Whether HAProxy's `log-separate-errors` takes it for an error: all that did not end as it should, retries, and
+    /// answers from 500 on.
+    fn went_wrong(&self, end: End) -> bool {
+        let retried = self.redispatched || (self.retries > 0 && end.cause == Cause::Done);
+        retried
+            || !matches!(end.cause, Cause::Done | Cause::Local(_))
+            || self.status.is_some_and(|status| status >= 500)
+    }
+
     fn write_log(&mut self, worker: &Worker, connection: &Connection, end: End) {
         let termination = judge(end.cause, end.phase);
         let flags = [termination.flags[0], termination.flags[1], self.persistence[0], self.persistence[1]];
@@ -179,6 +205,11 @@ impl Epilogue {
         };
         let server = backend.zip(named).and_then(|(b, i)| b.servers.get(i));
         let spec = &frontend.spec;
+        if spec.log.off {
+            return;
+        }
+        let wants = worker.log_wants(&spec.log);
+        let is_error = spec.log.separate_errors && self.went_wrong(end);
         let scratch = &mut *self.scratch;
         if self.understood
             && backend.is_some() | matches!(end.cause, Cause::Local(_) | Cause::Denied(_) | Cause::Tarpitted)
@@ -227,9 +258,23 @@ impl Epilogue {
             reason: reason(end.cause),
             limited_by: self.limited_by.as_ref().map(|l| &l.name[..]),
             peer: if self.client == connection.peer { None } else { connection.peer },
+            severity: if is_error { severity::ERROR } else { severity::INFO },
+            format: spec.log.format.as_ref(),
+            asap: spec.log.asap,
+            tls_session: if wants.tls { connection.io.tls_session() } else { None },
+            frontend_address: if wants.frontend_address { connection.io.local_addr() } else { None },
+            server_source: self.server_side.0,
+            server_address: self.server_side.1,
+            request_counter: next_number(wants.request_counter, &worker.shared.process.numbered_requests),
+            log_counter: next_number(wants.log_counter, &frontend.live.log_lines),
         };
         worker.with_log(|log| log.push(&record));
     }
+}
+
+/// A counter's value, which is then one more; 0 for formats that do not show it.
+fn next_number(wanted: bool, counter: &AtomicU32) -> u32 {
+    if wanted { counter.fetch_add(1, Ordering::Relaxed) } else { 0 }
 }
 
 fn count_status(shard: Shard, counters: &Counters, status: Option<u16>) {

@@ -12,6 +12,7 @@ mod local;
 mod rules;
 mod upload;
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -154,9 +155,13 @@ struct Epilogue {
     /// The request's head was understood: it has a request line and captures.
     understood: bool,
     limited_by: Option<Arc<crate::core::limit::RateLimitSpec>>,
-    client: Option<std::net::SocketAddr>,
+    client: Option<SocketAddr>,
     route: Option<usize>,
     no_route: bool,
+    /// Our address and the server's, if a log format shows them.
+    server_side: (Option<SocketAddr>, Option<SocketAddr>),
+    /// Its line is written already (`logasap`).
+    logged: bool,
 }
 
 impl Epilogue {
@@ -266,6 +271,8 @@ impl<'c> Stream<'c> {
                 client,
                 route: None,
                 no_route: false,
+                server_side: (None, None),
+                logged: false,
             },
             framing: RequestFraming { body: Body::Empty, keep_alive: false, expect_continue: false, upgrade: None },
             upload: upload::Upload::none(),

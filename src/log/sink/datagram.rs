@@ -15,6 +15,7 @@ use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, sendmmsg};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{Held, Sink};
+use crate::core::log::format::cut;
 use crate::log::backlog::Backlog;
 use crate::log::batch::Lines;
 
@@ -178,7 +179,7 @@ impl Link {
                         short = false;
                     }
                     Err(Errno::EMSGSIZE) => {
-                        let was_sent = socket.send(&cut(group[next])).is_ok();
+                        let was_sent = socket.send(&shortened(group[next])).is_ok();
                         progress.lost += u64::from(!was_sent);
                         progress.done += 1;
                         next += 1;
@@ -248,13 +249,10 @@ fn send_group(socket: &Socket, headers: &mut MultiHeaders<()>, lines: &[&[u8]]) 
     Ok(sent.count())
 }
 
-/// The beginning of a line, with the quote it ended with.
-fn cut(line: &[u8]) -> Vec<u8> {
-    let ends_quoted = line.trim_ascii_end().last() == Some(&b'"');
-    let mut kept = line.get(..CUT_BYTES).unwrap_or(line).to_vec();
-    if ends_quoted && let Some(last) = kept.last_mut() {
-        *last = b'"';
-    }
+/// The beginning of a line, with its quotes closed.
+fn shortened(line: &[u8]) -> Vec<u8> {
+    let mut kept = line.trim_ascii_end().to_vec();
+    cut(0, CUT_BYTES, false, &mut kept);
     kept
 }
 
@@ -265,7 +263,7 @@ mod tests {
     #[test]
     fn a_cut_line_keeps_its_quote() {
         let long = format!("x \"GET /{} HTTP/1.1\"\n", "a".repeat(5000));
-        let kept = cut(long.as_bytes());
+        let kept = shortened(long.as_bytes());
         assert_eq!((kept.len(), kept.last()), (CUT_BYTES, Some(&b'"')));
         assert!(long.as_bytes().starts_with(&kept[..CUT_BYTES - 1]));
     }
