@@ -1,10 +1,12 @@
 //! Lists that can be changed while lockgate runs: entries written here, or files of them.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::text::{FilePath, Host, Network, Text};
-use super::{Named, OneOrMany, Opt};
+use super::{At, Named, OneOrMany, Opt};
 
 /// Entries and files of entries.
 pub(in crate::config) type List<T> = OneOrMany<ListChoice<T>>;
@@ -19,11 +21,19 @@ pub(in crate::config) enum ListChoice<T> {
 }
 
 /// A file of entries.
-#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Clone, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct ListFile {
     /// One entry a line, as HAProxy's ACL files. Required.
     pub file: Opt<FilePath>,
+}
+
+/// From a map alone. A derived one would take a list of one entry for a struct of one field.
+impl<'de> Deserialize<'de> for ListFile {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<ListFile, D::Error> {
+        let mut map: BTreeMap<String, At<FilePath>> = BTreeMap::deserialize(deserializer)?;
+        Ok(ListFile { file: map.remove("file") })
+    }
 }
 
 /// A denial: every kind of list that is given must match; of a list one entry is enough.
