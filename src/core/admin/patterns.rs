@@ -52,11 +52,10 @@ pub struct Target {
 
 /// Whether words begin with one of these commands.
 pub(super) fn is_one(words: &[&str]) -> bool {
-    match words {
-        ["show" | "get" | "add" | "del" | "clear" | "prepare" | "commit", "map" | "acl", ..] => true,
-        ["set", "map", ..] => true,
-        _ => false,
-    }
+    matches!(
+        words,
+        ["show" | "get" | "add" | "del" | "clear" | "prepare" | "commit", "map" | "acl", ..] | ["set", "map", ..]
+    )
 }
 
 /// Reads a command for which [`is_one`] holds.
