@@ -22,6 +22,7 @@ use crate::core::fleet::event::Effect;
 use crate::core::fleet::live::ProcessLive;
 use crate::core::fleet::saved::SavedState;
 use crate::core::limit::RateTable;
+use crate::core::pattern::Patterns;
 use crate::core::route::RouteIndex;
 use crate::discovery::Lookup;
 use crate::frontend::worker::{self, BindContext, WorkerParts};
@@ -116,6 +117,7 @@ fn start(model: Model, descriptors: u64) -> Result<(Started, Listening)> {
     let (fleet, first_effects) = Fleet::new(&model.fleet, threads + 1, &saved, fastrand::u64(..), now);
     let (to_control, reports) = mpsc::channel(CONTROL_BACKLOG);
     let frontends = &model.fleet.frontends;
+    let patterns = Patterns::new(model.patterns, model.fleet.backends.iter().map(|b| &*b.name));
     let permits = |n: u32| Arc::new(Semaphore::new(n as usize));
     let shared = Arc::new(Shared {
         snapshot: ArcSwap::new(fleet.snapshot().clone()),
@@ -127,6 +129,7 @@ fn start(model: Model, descriptors: u64) -> Result<(Started, Listening)> {
             .iter()
             .map(|f| f.rate_limits.iter().map(|l| Arc::new(RateTable::new(l.clone()))).collect())
             .collect(),
+        patterns: patterns.live().clone(),
         route_indexes: frontends.iter().map(|f| RouteIndex::new(&f.routes)).collect(),
         worker_load: (0..threads).map(|_| AtomicU32::new(0)).collect(),
         draining: AtomicBool::new(false),
@@ -136,6 +139,7 @@ fn start(model: Model, descriptors: u64) -> Result<(Started, Listening)> {
     let (workers, handles) = spawn_workers(&shared, contexts, listeners, worker_logs)?;
     let control = ControlParts {
         fleet,
+        patterns,
         shared: shared.clone(),
         workers: workers.clone(),
         log: log.clone(),

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lockgate::core::admin::{Input, Next, commands, parse};
+use lockgate::core::admin::{Input, Next, commands, parse_with};
 
 fuzz_target!(|data: &[u8]| {
     let mut input = Input::new();
@@ -10,7 +10,7 @@ fuzz_target!(|data: &[u8]| {
         input.push(piece);
         while let Next::Line(line) = input.next() {
             for words in commands(&line.text) {
-                let _ = parse(&words);
+                let _ = parse_with(&words, line.payload.as_deref());
             }
         }
     }

@@ -35,3 +35,16 @@ pub fn addresses(data: &[u8]) {
         ));
     }
 }
+
+/// Maps and access lists of any bytes: read without a panic, and each entry is found by what it says.
+pub fn pattern_file(data: &[u8]) {
+    use lockgate::core::pattern::{ListKind, Matching, Pattern, file};
+    for matching in [Matching::Network, Matching::Host, Matching::Path, Matching::Text] {
+        for kind in [ListKind::Map, ListKind::Acl] {
+            for (_, pattern) in file::parse(kind, matching, data).patterns {
+                let again = Pattern::parse(matching, pattern.key(), pattern.value());
+                assert_eq!(again.as_ref(), Ok(&pattern), "what is shown is read the same");
+            }
+        }
+    }
+}

@@ -4,10 +4,11 @@ use jiff::tz::TimeZone;
 
 use super::connection::Connection;
 use crate::core::admin::command::{Command, Order, ServerChange, TableQuery};
-use crate::core::admin::table::{self, TableFilter};
+use crate::core::admin::table::{self, TableFilter, TableValues};
 use crate::core::admin::{Level, TableView, captured, checks, help, servers, sessions, texts};
 use crate::core::fleet::Refusal;
 use crate::core::fleet::event::{Event, Origin, Way};
+use crate::core::limit::SetError;
 use crate::core::stats::{self, Query, View, info, schema};
 
 /// What follows an order.
@@ -92,11 +93,13 @@ fn settle(command: Command, connection: &mut Connection) -> Result<String, Refus
             Ok(out)
         }
         Command::ShowTable(query) => {
-            let table = find_table(&query, connection)?;
+            let table = find_table(&query.table, connection)?;
             let rows = orders.table_rows(&table.name);
             table::render(&query.rows.map_err(Refusal)?, &table, &rows).map_err(Refusal)
         }
         Command::ClearTable(query) => clear_table(query, connection),
+        Command::SetTable { table, values } => set_table(&table, values, connection),
+        Command::Patterns(order) => orders.patterns(order).map_err(Refusal),
         Command::ClearCounters { all } => {
             orders.clear_counters(all);
             done
@@ -161,14 +164,14 @@ async fn kill_stream(id: u64, connection: &Connection) -> Result<String, Refusal
     Ok(String::new())
 }
 
-fn find_table(query: &TableQuery, connection: &Connection) -> Result<TableView, Refusal> {
-    let found = connection.orders.tables().into_iter().find(|t| *t.name == *query.table);
+fn find_table(name: &str, connection: &Connection) -> Result<TableView, Refusal> {
+    let found = connection.orders.tables().into_iter().find(|t| *t.name == *name);
     found.map_or_else(|| refuse(texts::NO_SUCH_TABLE), Ok)
 }
 
 fn clear_table(query: TableQuery, connection: &Connection) -> Result<String, Refusal> {
     let orders = &connection.orders;
-    let table = find_table(&query, connection)?;
+    let table = find_table(&query.table, connection)?;
     let filter = query.rows.map_err(Refusal)?;
     if filter == TableFilter::All {
         orders.clear_table(&table.name, None);
@@ -183,4 +186,20 @@ fn clear_table(query: TableQuery, connection: &Connection) -> Result<String, Ref
     let keys = chosen.iter().filter(|r| r.in_use == 0).map(|r| &*r.key).collect();
     orders.clear_table(&table.name, Some(&keys));
     Ok(String::new())
+}
+
+/// As in HAProxy the key comes first: an entry is made even when what is to be set in it cannot be read.
+fn set_table(table: &str, values: Result<TableValues, String>, connection: &Connection) -> Result<String, Refusal> {
+    let table = find_table(table, connection)?;
+    let set = values.map_err(Refusal)?;
+    let (values, wrong) = match set.values {
+        Ok(values) => (values, None),
+        Err(text) => (Vec::new(), Some(text)),
+    };
+    match (connection.orders.set_table(&table.name, &set.key, &values), wrong) {
+        (Err(SetError::Key), _) => refuse(texts::INVALID_KEY),
+        (Err(SetError::NotStored), _) => refuse(texts::DATA_NOT_STORED),
+        (Ok(()), Some(text)) => Err(Refusal(text)),
+        (Ok(()), None) => Ok(String::new()),
+    }
 }

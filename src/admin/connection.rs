@@ -13,7 +13,7 @@ use super::Orders;
 use super::answer::{Reply, answer};
 use super::bind::Stream;
 use crate::core::admin::input::LINE_MAX_BYTES;
-use crate::core::admin::{Input, Level, Next, commands, parse, texts};
+use crate::core::admin::{Input, Level, Line, Next, commands, parse_with, texts};
 
 /// Reply bytes gathered before they are written, so that a line of many commands does not pile replies up.
 const WRITE_BYTES: usize = 64 * 1024;
@@ -80,17 +80,20 @@ impl Connection {
                     self.write(format!("{}\n\n", texts::TOO_BIG), stream).await?;
                     return Ok(false);
                 }
-                Next::Line(line) => self.run(&line.text, stream).await?,
+                Next::Line(line) => self.run(&line, stream).await?,
             }
             go_on = self.interactive;
         }
     }
 
-    /// The commands of one line, in order.
-    async fn run(&mut self, line: &str, stream: &mut Stream) -> Result<(), Over> {
+    /// The commands of one line, in order. A payload belongs to the last one.
+    async fn run(&mut self, line: &Line, stream: &mut Stream) -> Result<(), Over> {
         let mut out = String::new();
-        for words in commands(line) {
-            match answer(parse(&words), &words, self).await {
+        let commands = commands(&line.text);
+        let last = commands.len() - 1;
+        for (number, words) in commands.into_iter().enumerate() {
+            let payload = line.payload.as_deref().filter(|_| number == last);
+            match answer(parse_with(&words, payload), &words, self).await {
                 Reply::Text(text) => out.push_str(&text),
                 Reply::Close => {
                     self.write(out, stream).await?;

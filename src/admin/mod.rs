@@ -21,10 +21,12 @@ pub use bind::{AdminServer, BindError};
 use bind::{Bound, Listening};
 use connection::Connection;
 
+use crate::core::admin::patterns::PatternOrder;
 use crate::core::admin::{CapturedError, StreamRow, TableRow, TableView};
 use crate::core::fleet::event::Event;
 use crate::core::fleet::spec::ServerId;
 use crate::core::fleet::{Fleet, Refusal};
+use crate::core::limit::{DataType, SetError};
 use crate::core::stats::{ProcessFacts, Rates};
 
 /// Something that takes time, on this thread.
@@ -54,6 +56,10 @@ pub trait Orders {
     fn table_rows(&self, table: &str) -> Vec<TableRow>;
     /// Removes these entries, or every one.
     fn clear_table(&self, table: &str, keys: Option<&HashSet<&str>>);
+    /// Sets numbers of an entry, which is made if there is none.
+    fn set_table(&self, table: &str, key: &str, values: &[(DataType, u64)]) -> Result<(), SetError>;
+    /// Looks into a map or an access list, or changes it. `Err` is why nothing was changed.
+    fn patterns(&self, order: PatternOrder) -> Result<String, String>;
     /// The broken messages that are kept, oldest first, and how many there ever were.
     fn errors(&self) -> (Vec<CapturedError>, u64);
     /// Forgets maxima, or all counters ([`Fleet::clear_counters`], [`Rates::clear_maxima`]).

@@ -316,6 +316,13 @@ impl Report {
         self.places.path(at)
     }
 
+    /// The line of a value, from 1 on.
+    pub(super) fn line_at(&self, at: NodeId) -> u32 {
+        let start = self.places.span(at).map_or(0, |span| span.start);
+        let before = self.text.as_bytes().get(..start).unwrap_or_default();
+        u32::try_from(memchr::memchr_iter(b'\n', before).count() + 1).unwrap_or(u32::MAX)
+    }
+
     /// Whether something in a map or list was left out.
     pub(super) fn is_damaged(&self, at: NodeId) -> bool {
         self.damaged.contains(&at)

@@ -8,12 +8,19 @@ use std::time::SystemTime;
 /// The largest file read while lowering (certificates, pages).
 pub const FILE_MAX_BYTES: u64 = 1024 * 1024;
 
+/// The largest list of patterns read (maps, access lists).
+pub const LIST_FILE_MAX_BYTES: u64 = 64 * 1024 * 1024;
+
 /// The machine a configuration is checked on.
 pub trait Environment {
     /// The folder that relative paths of the file start from; empty leaves them to the working directory.
     fn base(&self) -> PathBuf;
     /// A file's content. Errors are the operating system's; a file over [`FILE_MAX_BYTES`] is one too.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// A list of patterns: as [`Environment::read`], up to [`LIST_FILE_MAX_BYTES`].
+    fn read_list(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.read(path)
+    }
     /// The paths in a folder, in any order. `Err` with `NotADirectory` when it is a file.
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
     /// Whether a folder is there.
@@ -56,17 +63,11 @@ impl Environment for Host {
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        use std::io::Read;
-        let file = std::fs::File::open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a regular file"));
-        }
-        let mut bytes = Vec::new();
-        file.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > FILE_MAX_BYTES {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "is larger than 1 MiB"));
-        }
-        Ok(bytes)
+        read_up_to(path, FILE_MAX_BYTES)
+    }
+
+    fn read_list(&self, path: &Path) -> io::Result<Vec<u8>> {
+        read_up_to(path, LIST_FILE_MAX_BYTES)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
@@ -96,6 +97,21 @@ impl Environment for Host {
     fn now_unix(&self) -> i64 {
         self.now_unix
     }
+}
+
+fn read_up_to(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+    use std::io::Read;
+    let file = std::fs::File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(max_bytes + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max_bytes {
+        let text = format!("is larger than {} MiB", max_bytes / (1024 * 1024));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    }
+    Ok(bytes)
 }
 
 /// A machine without files, users or groups: two cores, 20,000 descriptors, 1970. For fuzzing.

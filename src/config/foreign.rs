@@ -52,7 +52,10 @@ const SENTENCES: &[(&str, &str)] = &[
     ("redirect", "a redirect is a route: `{ host: old.example.com, redirect: { to: https://example.com } }`"),
     ("http-request", "header rules are `request_headers`, denials a route with `respond`, limits `rate_limits`"),
     ("http-response", "header rules are `response_headers`"),
-    ("stick-table", "limits are `rate_limits` of a frontend; persistence is `cookie` or `balance: source`"),
+    (
+        "stick-table",
+        "tables are those of `rate_limits` (`action: track`, `store`); persistence is `cookie` or `balance: source`",
+    ),
     ("stick", "persistence is `cookie` or `balance: source` of a backend"),
     (
         "stats",

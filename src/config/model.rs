@@ -9,6 +9,7 @@ use std::time::Duration;
 pub use crate::core::admin::Level;
 use crate::core::fleet::spec::{FleetSpec, FrontendIndex};
 pub use crate::core::log::format::LogFormat;
+use crate::core::pattern::PatternSpec;
 
 /// A configuration that cannot be wrong.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ pub struct Model {
     pub global: Global,
     /// Frontends, backends, servers.
     pub fleet: FleetSpec,
+    /// Maps and access lists, by `PatternId`.
+    pub patterns: Vec<PatternSpec>,
     /// Every listening socket of every frontend.
     pub binds: Vec<Bind>,
 }

@@ -19,6 +19,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::config::model::Global;
 use crate::core::fleet::event::{Effect, Event};
 use crate::core::fleet::{Fleet, Refusal};
+use crate::core::pattern::Patterns;
 use crate::core::stats::Rates;
 use crate::discovery::Lookup;
 use crate::log::ControlLog;
@@ -36,6 +37,7 @@ const ERRORS_MAX: usize = 64;
 /// The control task's belongings.
 pub struct Control {
     fleet: Fleet,
+    patterns: Patterns,
     shared: Arc<Shared>,
     workers: Vec<WorkerHandle>,
     log: ControlLog,
@@ -66,6 +68,8 @@ pub struct ControlHandle {
 pub struct ControlParts {
     /// The fleet.
     pub fleet: Fleet,
+    /// Maps and access lists.
+    pub patterns: Patterns,
     /// What all threads share.
     pub shared: Arc<Shared>,
     /// The workers.
@@ -96,6 +100,7 @@ impl ControlHandle {
         let control = Control {
             rates,
             fleet: parts.fleet,
+            patterns: parts.patterns,
             shared: parts.shared,
             workers: parts.workers,
             log: parts.log,
@@ -197,6 +202,7 @@ impl ControlHandle {
             for table in control.shared.rate_tables.iter().flatten() {
                 table.drop_expired(clock::now());
             }
+            control.patterns.tidy();
             let now = control.status_line();
             if now != status {
                 notify(&format!("STATUS={now}"));

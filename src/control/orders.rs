@@ -10,11 +10,12 @@ use tokio::sync::oneshot;
 
 use super::ControlHandle;
 use crate::admin::{Later, Orders};
+use crate::core::admin::patterns::{self, PatternOrder};
 use crate::core::admin::{CapturedError, StreamRow, TableRow, TableView};
 use crate::core::fleet::event::Event;
 use crate::core::fleet::spec::ServerId;
 use crate::core::fleet::{Fleet, Refusal};
-use crate::core::limit::{KeyPart, RateTable};
+use crate::core::limit::{DataType, RateTable, SetError};
 use crate::core::stats::{ProcessFacts, Rates};
 use crate::core::termination::Cause;
 use crate::runtime::clock;
@@ -86,7 +87,7 @@ impl Orders for ControlOrders {
 
     fn tables(&self) -> Vec<TableView> {
         let control = self.0.control.borrow();
-        control.shared.rate_tables.iter().flatten().map(|table| view_of(table)).collect()
+        control.shared.rate_tables.iter().flatten().map(|table| TableView::from(&**table)).collect()
     }
 
     fn table_rows(&self, table: &str) -> Vec<TableRow> {
@@ -98,6 +99,14 @@ impl Orders for ControlOrders {
         if let Some(table) = self.table(table) {
             table.clear(keys, clock::now());
         }
+    }
+
+    fn set_table(&self, table: &str, key: &str, values: &[(DataType, u64)]) -> Result<(), SetError> {
+        self.table(table).ok_or(SetError::Key)?.set(key, values, clock::now())
+    }
+
+    fn patterns(&self, order: PatternOrder) -> Result<String, String> {
+        patterns::carry_out(order, &mut self.0.control.borrow_mut().patterns)
     }
 
     fn errors(&self) -> (Vec<CapturedError>, u64) {
@@ -124,17 +133,6 @@ impl Orders for ControlOrders {
 
     fn wall(&self) -> SystemTime {
         clock::wall()
-    }
-}
-
-fn view_of(table: &RateTable) -> TableView {
-    let spec = table.spec();
-    TableView {
-        name: spec.name.clone(),
-        addresses: matches!(spec.key[..], [KeyPart::ClientIp { .. }]),
-        size: spec.table_size,
-        used: table.len(),
-        period: spec.rate.is_some().then(|| table.period()),
     }
 }
 

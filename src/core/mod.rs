@@ -5,7 +5,7 @@
 //! replayed and simulated. The only shared state are the atomics of [`fleet::live`], which workers touch.
 //!
 //! Reading order: [`http`] (messages), [`route`] and [`filter`] (what happens to a request), [`balance`], [`queue`],
-//! [`server`] and [`fleet`] (who answers it), [`limit`], [`termination`], [`stats`] and [`log`] (what is told about it),
+//! [`server`] and [`fleet`] (who answers it), [`limit`], [`pattern`], [`termination`], [`stats`] and [`log`] (what is told about it),
 //! [`admin`] (what an operator may say).
 
 pub mod admin;
@@ -17,6 +17,7 @@ pub mod health;
 pub mod http;
 pub mod limit;
 pub mod log;
+pub mod pattern;
 pub mod queue;
 pub mod route;
 pub mod server;

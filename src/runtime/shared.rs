@@ -11,6 +11,7 @@ use crate::core::fleet::event::Event;
 use crate::core::fleet::live::ProcessLive;
 use crate::core::fleet::snapshot::Snapshot;
 use crate::core::limit::RateTable;
+use crate::core::pattern::LivePatterns;
 use crate::core::route::RouteIndex;
 
 /// Messages to the control task that may wait; further ones are dropped (they are hints: observed errors, bad messages).
@@ -31,6 +32,8 @@ pub struct Shared {
     pub frontend_permits: Vec<Arc<Semaphore>>,
     /// Rate-limit tables, by frontend and position.
     pub rate_tables: Vec<Vec<Arc<RateTable>>>,
+    /// Maps and access lists.
+    pub patterns: Arc<LivePatterns>,
     /// Routes arranged for look-up, by frontend.
     pub route_indexes: Vec<RouteIndex>,
     /// Connections per worker, for handing new ones to the least loaded.

@@ -16,7 +16,7 @@ enum Step {
     Do(fn(&Lab)),
 }
 
-use Shape::{Csv, Errors, FirstLine, Info, Json, Names, Sessions, Table, Typed, Whole, WithoutLists};
+use Shape::{Csv, Errors, Files, FirstLine, Info, Json, Names, Sessions, Typed, Whole, WithoutLists};
 use Step::{Do, Replay, Say};
 
 #[test]
@@ -77,16 +77,22 @@ fn streams_errors_and_tables() {
         Replay("328-operator-show-errors", Errors),
         Do(Lab::fill_table),
         Replay("079-show-table", Whole),
-        Replay("080-show-table-t", Table),
-        Replay("081-show-table-data-gt", Table),
-        Replay("082-show-table-data-multi", Table),
+        Replay("080-show-table-t", Whole),
+        Replay("081-show-table-data-gt", Whole),
+        Replay("082-show-table-data-multi", Whole),
         Replay("083-show-table-data-gt-none", Whole),
-        Replay("084-show-table-key", Table),
+        Replay("084-show-table-key", Whole),
         Replay("085-show-table-key-missing", Whole),
         Replay("086-show-table-unknown", Whole),
         Replay("087-show-table-bad-data", Whole),
         Replay("088-show-table-bad-op", Whole),
         Replay("089-show-table-data-not-stored", Whole),
+        Replay("090-set-table", Whole),
+        Replay("091-show-table-after-set", Whole),
+        Replay("092-set-table-bad-key", Whole),
+        Replay("093-set-table-bad-type", Whole),
+        Replay("401-user-set-table", Whole),
+        Replay("354-operator-set-table", Whole),
         Replay("094-clear-table-key", Whole),
         Replay("095-clear-table-filter", Whole),
         Replay("330-operator-show-table", Whole),
@@ -94,6 +100,51 @@ fn streams_errors_and_tables() {
         Replay("096-clear-table", Whole),
         Replay("097-clear-table-unknown", Whole),
         Replay("098-show-table-after-clear", Whole),
+    ]);
+}
+
+#[test]
+fn maps_and_access_lists() {
+    replay(&[
+        Replay("216-show-map", Whole),
+        Replay("217-show-map-file", Whole),
+        Replay("218-show-map-id", Whole),
+        Replay("219-show-map-nosuch", Whole),
+        Replay("220-get-map", Whole),
+        Replay("221-get-map-miss", Whole),
+        Replay("222-add-map", Whole),
+        Replay("223-add-map-noval", Whole),
+        Replay("224-add-map-nosuch", Whole),
+        Replay("225-set-map", Whole),
+        Replay("226-set-map-nosuch-key", Whole),
+        Replay("227-show-map-after", Whole),
+        Replay("228-add-map-payload", Whole),
+        Replay("229-prepare-map", Whole),
+        Replay("230-add-map-version", Whole),
+        Replay("231-show-map-version", Whole),
+        Replay("232-commit-map", Whole),
+        Replay("233-show-map-after-commit", Whole),
+        Replay("234-del-map", Whole),
+        Replay("235-del-map-nosuch", Whole),
+        Replay("236-del-map-badref", Whole),
+        Replay("237-clear-map", Whole),
+        Replay("238-clear-map-nosuch", Whole),
+        Replay("239-show-acl", Files),
+        Replay("240-show-acl-file", Whole),
+        Replay("241-show-acl-nosuch", Whole),
+        Replay("242-add-acl", Whole),
+        Replay("243-add-acl-bad", Whole),
+        Replay("244-add-acl-nosuch", Whole),
+        Replay("245-get-acl", Whole),
+        Replay("246-get-acl-miss", Whole),
+        Replay("247-del-acl", Whole),
+        Replay("248-del-acl-nosuch", Whole),
+        Replay("249-clear-acl", Whole),
+        Replay("314-escape-semicolon", Whole),
+        Replay("335-operator-show-map", Whole),
+        Replay("336-operator-show-acl", Files),
+        Replay("382-user-show-map", Whole),
+        Replay("383-user-show-acl", Files),
     ]);
 }
 

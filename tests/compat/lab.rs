@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use lockgate::admin::{AdminServer, Later, Orders};
 use lockgate::config::model::{AdminAddress, AdminSocket, Level, UnixSocket};
+use lockgate::core::admin::patterns::{self, PatternOrder};
 use lockgate::core::admin::sessions::StreamState;
 use lockgate::core::admin::{CapturedError, StreamRow, TableRow, TableView};
 use lockgate::core::balance::Algorithm;
@@ -17,6 +18,10 @@ use lockgate::core::fleet::saved::SavedState;
 use lockgate::core::fleet::spec::*;
 use lockgate::core::fleet::{Fleet, Refusal};
 use lockgate::core::health::{CheckKind, CheckOutcome, CheckSpec, CheckStatus};
+use lockgate::core::limit::{
+    DataType, KeyFacts, KeyPart, LimitAction, RateLimitSpec, RateTable, RowPlace, SetError, Stored, Verdict, build_key,
+};
+use lockgate::core::pattern::{ListKind, Matching, Pattern, PatternSpec, Patterns, Use};
 use lockgate::core::route::{FixedAnswer, Route, RouteAction};
 use lockgate::core::stats::counters::{Counter, Shard};
 use lockgate::core::stats::{ProcessFacts, Rates};
@@ -29,7 +34,8 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 pub struct Lab {
     pub fleet: RefCell<Fleet>,
     pub rates: RefCell<Rates>,
-    pub rows: RefCell<Vec<TableRow>>,
+    pub table: RateTable,
+    pub patterns: RefCell<Patterns>,
     pub streams: RefCell<Vec<StreamRow>>,
     pub errors: RefCell<Vec<CapturedError>>,
     pub killed: RefCell<Vec<String>>,
@@ -123,7 +129,8 @@ impl Lab {
         let lab = Lab {
             fleet: RefCell::new(fleet),
             rates: RefCell::default(),
-            rows: RefCell::default(),
+            table: RateTable::new(Arc::new(st_rate())),
+            patterns: RefCell::new(maps()),
             streams: RefCell::default(),
             errors: RefCell::default(),
             killed: RefCell::default(),
@@ -169,9 +176,30 @@ impl Lab {
         }
     }
 
-    /// A table of one entry.
+    /// Twelve requests of one client.
     pub fn fill_table(&self) {
-        self.rows.replace(vec![row("127.0.0.1", 12, 0)]);
+        for _ in 0..12 {
+            drop(self.tracked("127.0.0.1"));
+        }
+    }
+
+    /// A request of a client, in flight until dropped.
+    pub fn tracked(&self, client: &str) -> Option<RowPlace> {
+        let header = |_: &str| None;
+        let facts = KeyFacts { client: client.parse().unwrap(), host: "", path: b"/", header: &header };
+        let mut key = Vec::new();
+        assert!(build_key(self.table.spec(), &facts, &mut key));
+        match self.table.admit(&key, true, self.now.get()) {
+            Verdict::Admitted { place } => place,
+            other => panic!("a table that only tracks: {other:?}"),
+        }
+    }
+
+    /// The keys of the table, sorted.
+    pub fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.table.rows(self.now.get()).into_iter().map(|row| row.key).collect();
+        keys.sort();
+        keys
     }
 
     fn follow(&self, effects: Vec<Effect>) {
@@ -244,20 +272,20 @@ impl Orders for Lab {
         self.killed.borrow_mut().push(format!("server {}/{}", server.backend.0, server.index));
     }
     fn tables(&self) -> Vec<TableView> {
-        vec![TableView {
-            name: "st_rate".into(),
-            addresses: true,
-            size: 10240,
-            used: self.rows.borrow().len(),
-            period: Some(Duration::from_secs(10)),
-        }]
+        vec![TableView::from(&self.table)]
     }
     fn table_rows(&self, table: &str) -> Vec<TableRow> {
         assert_eq!(table, "st_rate");
-        self.rows.borrow().clone()
+        self.table.rows(self.now.get())
     }
     fn clear_table(&self, _table: &str, keys: Option<&HashSet<&str>>) {
-        self.rows.borrow_mut().retain(|r| keys.is_some_and(|keys| !keys.contains(&*r.key)));
+        self.table.clear(keys, self.now.get());
+    }
+    fn set_table(&self, _table: &str, key: &str, values: &[(DataType, u64)]) -> Result<(), SetError> {
+        self.table.set(key, values, self.now.get())
+    }
+    fn patterns(&self, order: PatternOrder) -> Result<String, String> {
+        patterns::carry_out(order, &mut self.patterns.borrow_mut())
     }
     fn errors(&self) -> (Vec<CapturedError>, u64) {
         let errors = self.errors.borrow().clone();
@@ -279,16 +307,49 @@ impl Orders for Lab {
     }
 }
 
-pub fn row(key: &str, total: u64, limited: u64) -> TableRow {
-    TableRow {
-        key: key.into(),
-        in_use: 0,
-        expires_in: Duration::from_millis(59_797),
-        rate_count: total,
-        in_flight: 0,
-        total,
-        limited,
+/// `type ip size 10k expire 1m store gpc0,conn_cur,conn_rate(10s),http_req_cnt,…`
+fn st_rate() -> RateLimitSpec {
+    let count = |what| Stored { what, period: None };
+    let rate = |what| Stored { what, period: Some(Duration::from_secs(10)) };
+    RateLimitSpec {
+        name: "st_rate".into(),
+        key: vec![KeyPart::ClientIp { ipv6_prefix: 128 }],
+        rate: None,
+        burst: 0,
+        concurrent: None,
+        action: LimitAction::Track,
+        except: Vec::new(),
+        table_size: 10240,
+        expire: Duration::from_secs(60),
+        store: [
+            count(DataType::Gpc0),
+            rate(DataType::ConnRate),
+            count(DataType::ConnCur),
+            count(DataType::HttpReqCnt),
+            rate(DataType::HttpReqRate),
+            rate(DataType::HttpErrRate),
+            rate(DataType::BytesOutRate),
+        ]
+        .into(),
+        deny_if: Vec::new(),
+        deny_status: 403,
     }
+}
+
+/// `blocked.acl` and `hosts.map` as they were.
+fn maps() -> Patterns {
+    let spec = |kind, matching, file: &str, line, entries: &[(&str, &str)]| PatternSpec {
+        kind,
+        matching,
+        file: Some(file.into()),
+        sample: "src",
+        uses: vec![Use { file: "/lab/core.cfg".into(), line }],
+        patterns: entries.iter().map(|(key, value)| Pattern::parse(matching, key, value).unwrap()).collect(),
+    };
+    let blocked = spec(ListKind::Acl, Matching::Network, "/lab/maps/blocked.acl", 44, &[("127.0.0.9", "")]);
+    let entries = [("www.example.test", "be_web"), ("api.example.test", "be_api")];
+    let hosts = spec(ListKind::Map, Matching::Host, "/lab/maps/hosts.map", 46, &entries);
+    Patterns::new(vec![blocked, hosts], ["be_web", "be_api"].into_iter())
 }
 
 pub fn stream() -> StreamRow {
@@ -352,6 +413,7 @@ fn spec() -> FleetSpec {
         headers: Vec::new(),
         query: Vec::new(),
         tls: None,
+        clients: Vec::new(),
         action: RouteAction::Backend(BackendIndex(backend)),
         request_rules: Vec::new(),
         response_rules: Vec::new(),
@@ -389,6 +451,7 @@ fn frontend(name: &str, iid: u32, routes: Vec<Route>) -> Arc<FrontendSpec> {
         forward: ForwardFields { x_for: true, x_proto: true, x_port: true, forwarded: false },
         request_id: RequestIdSpec { header: None, respond: false },
         capture: Default::default(),
+        deny: Vec::new(),
         rate_limits: Vec::new(),
         request_rules: Vec::new(),
         response_rules: Vec::new(),

@@ -5,7 +5,7 @@ use lockgate::cli::socket::SocketArg;
 use lockgate::core::fleet::spec::BackendIndex;
 use lockgate::core::stats::VERSION;
 
-use crate::lab::{Lab, row, serve, stream};
+use crate::lab::{Lab, serve, stream};
 
 #[test]
 fn a_backend_is_switched_to_maintenance() {
@@ -32,18 +32,21 @@ fn a_backend_is_switched_to_maintenance() {
 #[test]
 fn tables_are_cleared_by_admins_only() {
     serve(async |lab, sockets| {
-        lab.rows.replace(vec![row("10.0.0.1", 5, 0), row("10.0.0.2", 50, 9), row("10.0.0.3", 70, 0)]);
-        let keys = || lab.rows.borrow().iter().map(|r| r.key.clone()).collect::<Vec<_>>();
+        for client in ["10.0.0.1", "10.0.0.2", "10.0.0.3"] {
+            drop(lab.tracked(client));
+        }
+        assert_eq!(sockets.ask("operator", "set table st_rate key 10.0.0.2 data.gpc0 9\n").await, "\n");
         assert_eq!(sockets.ask("operator", "clear table st_rate\n").await, "Permission denied\n\n");
         assert_eq!(sockets.ask("admin", "clear table st_rate data.gpc0 gt 1\n").await, "\n");
-        assert_eq!(keys(), ["10.0.0.1", "10.0.0.3"]);
-        lab.rows.borrow_mut()[0].in_use = 1;
+        assert_eq!(lab.keys(), ["10.0.0.1", "10.0.0.3"]);
+        let in_flight = lab.tracked("10.0.0.1");
         let reply = sockets.ask("admin", "clear table st_rate key 10.0.0.1\n").await;
         assert_eq!(reply, "Entry currently in use, cannot remove\n\n");
+        drop(in_flight);
         assert_eq!(sockets.ask("admin", "clear table st_rate key 10.0.0.3\n").await, "\n");
-        assert_eq!(keys(), ["10.0.0.1"]);
+        assert_eq!(lab.keys(), ["10.0.0.1"]);
         assert_eq!(sockets.ask("admin", "clear table st_rate\n").await, "\n");
-        assert!(keys().is_empty());
+        assert!(lab.keys().is_empty());
         assert_eq!(sockets.ask("admin", "show table\n").await, "# table: st_rate, type: ip, size:10240, used:0\n\n");
     });
 }
@@ -186,5 +189,45 @@ fn every_golden_row_is_reachable_by_position() {
             assert_eq!(line.split(',').count(), header, "{line}");
             assert!(!line.contains('"'), "no quotes are needed: {line}");
         }
+    });
+}
+
+#[test]
+fn lists_are_changed_by_admins_only() {
+    serve(async |_, sockets| {
+        let before = sockets.ask("user", "show map /lab/maps/hosts.map\n").await;
+        assert_eq!(before.lines().count(), 3, "{before}");
+        for level in ["operator", "user"] {
+            for line in [
+                "add map /lab/maps/hosts.map q be_web",
+                "set map /lab/maps/hosts.map www.example.test be_api",
+                "del map /lab/maps/hosts.map www.example.test",
+                "clear map /lab/maps/hosts.map",
+                "prepare map /lab/maps/hosts.map",
+                "commit map @1 /lab/maps/hosts.map",
+                "add acl /lab/maps/blocked.acl 127.0.0.9",
+                "del acl /lab/maps/blocked.acl 127.0.0.9",
+                "clear acl /lab/maps/blocked.acl",
+            ] {
+                assert_eq!(sockets.ask(level, format!("{line}\n")).await, "Permission denied\n\n", "{level}: {line}");
+            }
+        }
+        assert_eq!(sockets.ask("admin", "show map /lab/maps/hosts.map\n").await, before);
+    });
+}
+
+#[test]
+fn a_payload_belongs_to_the_last_command() {
+    serve(async |_, sockets| {
+        let file = "/lab/maps/hosts.map";
+        let said = format!("clear map {file}; add map {file} <<\na.example be_web\nb.example be_api\n\n");
+        assert_eq!(sockets.ask("admin", said).await, "\n\n");
+        let reply = sockets.ask("user", format!("show map {file}\n")).await;
+        let entries: Vec<&str> =
+            reply.lines().filter_map(|line| line.split_once(' ')).map(|(_, entry)| entry).collect();
+        assert_eq!(entries, ["a.example be_web", "b.example be_api"]);
+        let bad = format!("add map {file} <<\nc.example be_web\nd.example\n\n");
+        assert_eq!(sockets.ask("admin", bad).await, "Missing value for key 'd.example'.\n\n");
+        assert_eq!(sockets.ask("user", format!("show map {file}\n")).await, reply);
     });
 }

@@ -31,8 +31,8 @@ pub enum Shape {
     Sessions,
     /// `show errors`: without the reason, which only lockgate tells.
     Errors,
-    /// `show table`: without data types that a rate limit does not store.
-    Table,
+    /// `show acl`: without lists of conditions that are not lists here.
+    Files,
     /// A list of names, one a line.
     Names,
 }
@@ -56,7 +56,7 @@ pub fn masked(shape: Shape, reply: &str) -> String {
             mask(&replace(&lines, r"\b(rex|wex|exp|c_exp|age)=[^,\] \n]*", "$1=T"))
         }
         Shape::Errors => mask(&keep_lines(reply, |l| !l.starts_with("  reason: "))),
-        Shape::Table => mask(&replace(reply, r" (conn_rate|http_err_rate|bytes_out_rate)\(\d+\)=\d+", "")),
+        Shape::Files => mask(&keep_lines(reply, |l| !l.contains(" () acl '"))),
         Shape::Names => keep_lines(reply, |l| !ELSEWHERE.contains(&l)),
     }
 }

@@ -62,7 +62,7 @@ fn the_minimal_file_loads() {
 fn the_first_file_of_an_installation_answers_lockgate_ctl() {
     let model = loaded(&crate::repository("conf/lockgate.yaml"));
     let AdminAddress::Unix(socket) = &model.global.admin[0].address else { panic!("not a unix socket") };
-    assert_eq!(socket.path.to_str(), Some(lockgate::cli::ctl::DEFAULT_SOCKET));
+    assert_eq!(socket.path.to_str(), Some(lockgate::cli::socket::DEFAULT_SOCKET));
     assert_eq!(model.global.admin[0].level, Level::Admin);
     assert!(model.global.state_file.is_some() && !model.global.logs.is_empty());
 }

@@ -28,6 +28,7 @@ mod log_targets;
 mod logs;
 mod maintenance;
 mod memory;
+mod patterns;
 mod peers;
 mod persistence;
 mod queue;

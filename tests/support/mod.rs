@@ -12,6 +12,7 @@ pub mod certificates;
 pub mod client;
 pub mod gate;
 pub mod httplog;
+#[allow(dead_code, reason = "tests/tools alone uses it")]
 pub mod lab;
 pub mod logs;
 pub mod message;

@@ -61,7 +61,6 @@ impl Recording {
     /// How it is compared.
     fn shape(&self) -> Shape {
         let words: Vec<&str> = self.command.split_whitespace().collect();
-        let starts = |expected: &[&str]| words.starts_with(expected);
         let begin = self.reply.split('\n').next().unwrap_or_default();
         // Help is lockgate's own prose, and so is what no tool reads.
         let prose = begin.starts_with("Unknown command") || begin.starts_with("The following commands");
@@ -79,9 +78,8 @@ impl Recording {
             ["show", "sess"] => Shape::Sessions,
             ["show", "sess", ..] if begin.starts_with("0x") => Shape::FirstLine,
             ["show", "errors", ..] => Shape::Errors,
-            ["show", "table", ..] => Shape::Table,
             ["show", "backend"] => Shape::Names,
-            _ if starts(&["show", "acl"]) && words.len() == 2 => Shape::FirstLine,
+            ["show", "acl"] => Shape::Files,
             _ => Shape::Whole,
         }
     }

@@ -47,6 +47,7 @@ impl Lowering<'_> {
             forward: self.forward_fields(written.forwarded.as_deref()),
             request_id: self.request_id(written.request_id.as_ref()),
             capture: self.capture(written.capture.as_deref()),
+            deny: self.denials(written.deny.as_deref()),
             rate_limits: self.rate_limits(written.rate_limits.as_deref()),
             request_rules: self.header_rules(written.request_headers.as_deref(), super::rule::Side::Request),
             response_rules: self.header_rules(written.response_headers.as_deref(), super::rule::Side::Response),

@@ -9,7 +9,8 @@ use crate::config::document::NodeId;
 use crate::config::raw::limit::Action;
 use crate::config::raw::{At, limit as raw};
 use crate::config::shape::shorten;
-use crate::core::limit::{KeyPart, LimitAction, RateLimitSpec};
+use crate::core::limit::{DataType, KeyPart, LimitAction, RateLimitSpec, Stored, Threshold};
+use crate::core::units::parse_duration;
 
 /// How long an untouched key is kept when nothing is said.
 const EXPIRE_DEFAULT: Duration = Duration::from_secs(600);
@@ -22,9 +23,15 @@ impl Lowering<'_> {
     fn rate_limit(&mut self, written: &At<raw::RateLimit>) -> Option<RateLimitSpec> {
         let rate = written.rate.as_ref().and_then(|rate| self.rate(rate));
         let concurrent = written.concurrent.as_deref().copied();
-        if written.rate.is_none() && concurrent.is_none() {
+        let track = matches!(written.action.as_deref(), Some(Action::Track));
+        let unlimited = written.rate.is_none() && concurrent.is_none();
+        if unlimited && !track && written.deny_if.is_none() {
             self.missing(written.id(), "this limit limits nothing")
-                .help("add `rate: 100/s`, `concurrent: 20`, or both");
+                .help("add `rate: 100/s`, `concurrent: 20`, or both; `action: track` only keeps numbers");
+        }
+        if let (Some(action), true, false) = (&written.action, track, unlimited) {
+            self.error(action.id(), "`track` limits nothing")
+                .help("remove `rate` and `concurrent`, or say `log` for a dry run");
         }
         if let (Some(burst), None) = (&written.burst, &written.rate) {
             self.error(burst.id(), "a burst belongs to a `rate`").help("add `rate`, or remove `burst`");
@@ -53,7 +60,7 @@ impl Lowering<'_> {
                 self.limits.insert(name.as_ref().to_owned(), name.id());
             }
         }
-        Some(RateLimitSpec {
+        let limit = RateLimitSpec {
             name: checked,
             key,
             rate,
@@ -63,11 +70,88 @@ impl Lowering<'_> {
                 None | Some(Action::Deny) => LimitAction::Deny,
                 Some(Action::Tarpit) => LimitAction::Tarpit,
                 Some(Action::Log) => LimitAction::LogOnly,
+                Some(Action::Track) => LimitAction::Track,
             },
             except,
             table_size: written.table_size.as_deref().map_or(100_000, |n| *n as usize),
             expire: expire.unwrap_or(EXPIRE_DEFAULT.max(period)),
-        })
+            store: self.store(written).into(),
+            deny_if: Vec::new(),
+            deny_status: written.deny_status.as_deref().copied().unwrap_or(403),
+        };
+        if let (Some(status), None) = (&written.deny_status, &written.deny_if) {
+            self.error(status.id(), "`deny_status` belongs to `deny_if`").help("add `deny_if`, or remove it");
+        }
+        let deny_if = self.thresholds(written, &limit);
+        Some(RateLimitSpec { deny_if, ..limit })
+    }
+
+    /// `store`, in the order in which it is shown.
+    fn store(&mut self, written: &raw::RateLimit) -> Vec<Stored> {
+        let mut stored: Vec<Stored> = Vec::new();
+        for (at, text) in written.store.iter().flat_map(|store| store.items()) {
+            let Some(one) = self.stored(at, text.as_ref()) else { continue };
+            if stored.iter().any(|other| other.what == one.what) {
+                self.error(at, format!("`{}` is stored twice", one.what.word())).help("remove one");
+                continue;
+            }
+            stored.push(one);
+        }
+        if let Some(store) = written.store.as_ref().filter(|store| store.items().is_empty()) {
+            self.missing(store.id(), "nothing is stored").help("remove the key for what every limit keeps");
+        }
+        stored.sort_by_key(|stored| stored.what);
+        stored
+    }
+
+    /// `gpc0` or `conn_rate(10s)`
+    fn stored(&mut self, at: NodeId, text: &str) -> Option<Stored> {
+        let (word, period) = match text.strip_suffix(')').and_then(|text| text.split_once('(')) {
+            Some((word, period)) => (word, Some(period)),
+            None => (text, None),
+        };
+        let Some(what) = DataType::parse(word) else {
+            let known: Vec<_> = DataType::ALL.iter().map(|what| what.word()).collect();
+            self.error(at, format!("`{}` is not a number that can be stored", shorten(text)))
+                .did_you_mean(word, known.iter().copied())
+                .help(format!("numbers: `{}`", known.join("`, `")));
+            return None;
+        };
+        let millisecond = Duration::from_millis(1);
+        match (what.is_rate(), period.map(parse_duration)) {
+            (false, None) => Some(Stored { what, period: None }),
+            (true, Some(Ok(period))) if period >= millisecond && period <= DURATION_MAX => {
+                Some(Stored { what, period: Some(period) })
+            }
+            (true, _) => {
+                self.error(at, format!("`{}` is not a rate with its period", shorten(text)))
+                    .label(format!("write `{word}(10s)`"));
+                None
+            }
+            (false, Some(_)) => {
+                self.error(at, format!("`{word}` has no period")).label(format!("write `{word}`"));
+                None
+            }
+        }
+    }
+
+    fn thresholds(&mut self, written: &raw::RateLimit, limit: &RateLimitSpec) -> Vec<Threshold> {
+        let mut thresholds = Vec::new();
+        for (name, least) in written.deny_if.iter().flat_map(|named| named.0.iter()) {
+            match DataType::parse(name).filter(|what| limit.stores(*what)) {
+                Some(_) if **least == 0 => {
+                    self.error(least.id(), "every request would be denied").help("the smallest number is 1");
+                }
+                Some(what) => thresholds.push(Threshold { what, least: **least }),
+                None => {
+                    let stored: Vec<_> =
+                        limit.shown().iter().map(|stored| format!("`{}`", stored.what.word())).collect();
+                    self.error(name.id(), format!("`{}` is not stored", shorten(name)))
+                        .help(format!("add it to `store`; stored are {}", stored.join(", ")));
+                }
+            }
+        }
+        thresholds
     }
 
     fn limit_key(&mut self, written: &raw::RateLimit) -> Vec<KeyPart> {

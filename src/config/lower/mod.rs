@@ -3,8 +3,9 @@
 //! Lowering never stops at a mistake: a value that is wrong is reported and replaced by its default, so that the next
 //! mistake is found in the same run. `config::load` throws the model away when there was an error.
 //!
-//! One file per section: [`global`], [`frontend`] (with [`bind`], [`route`], [`rule`], [`limit`]), [`backend`] (with
-//! [`server`], [`check`]); [`value`] reads single values, [`certificate`], [`template`] and [`log`] what their names say.
+//! One file per section: [`global`], [`frontend`] (with [`bind`], [`route`], [`rule`], [`limit`], [`pattern`]), [`backend`]
+//! (with [`server`], [`check`]); [`value`] reads single values, [`certificate`], [`template`] and [`log`] what their names
+//! say.
 
 mod answer;
 mod backend;
@@ -15,6 +16,7 @@ mod frontend;
 mod global;
 mod limit;
 mod log;
+mod pattern;
 mod route;
 mod rule;
 mod server;
@@ -31,6 +33,7 @@ use super::environment::Environment;
 use super::model::Model;
 use super::raw::{At, Defaults, File};
 use crate::core::fleet::spec::{BackendIndex, FleetSpec};
+use crate::core::pattern::{PatternId, PatternSpec};
 
 /// The first layer that says something about a key.
 macro_rules! first {
@@ -70,6 +73,12 @@ struct Lowering<'a> {
     used: HashSet<u32>,
     /// Names of rate limits, which are tables of the whole process.
     limits: HashMap<String, NodeId>,
+    /// Maps and access lists.
+    patterns: Vec<PatternSpec>,
+    /// Those of files, with their first use.
+    pattern_files: HashMap<String, (PatternId, NodeId)>,
+    /// Some route chooses its backend by a map, which may name any backend later.
+    has_host_maps: bool,
     /// Listening addresses, to find clashes.
     listening: Vec<bind::Listening>,
     /// Certificates already looked at.
@@ -85,6 +94,9 @@ pub(super) fn lower(file: &At<File>, names: &Names, env: &dyn Environment, repor
         defaults: file.defaults.as_deref(),
         used: HashSet::new(),
         limits: HashMap::new(),
+        patterns: Vec::new(),
+        pattern_files: HashMap::new(),
+        has_host_maps: false,
         listening: Vec::new(),
         certificates: HashSet::new(),
     };
@@ -105,7 +117,7 @@ pub(super) fn lower(file: &At<File>, names: &Names, env: &dyn Environment, repor
         let at = file.frontends.as_ref().map_or(ROOT, At::id);
         cx.missing(at, "there are no frontends").help("a frontend says where to listen: see conf/minimal.yaml");
     }
-    if let (Some(backends), false) = (&file.backends, cx.report.has_errors()) {
+    if let (Some(backends), false) = (&file.backends, cx.report.has_errors() || cx.has_host_maps) {
         for (name, _) in &backends.0 {
             if names.backends.get(name.as_str()).is_some_and(|index| !cx.used.contains(index)) {
                 cx.warning(name.id(), format!("no route leads to backend `{}`", **name))
@@ -113,7 +125,8 @@ pub(super) fn lower(file: &At<File>, names: &Names, env: &dyn Environment, repor
             }
         }
     }
-    let model = Model { global, fleet, binds };
+    let patterns = std::mem::take(&mut cx.patterns);
+    let model = Model { global, fleet, patterns, binds };
     cx.descriptors(file.global.as_ref(), &model);
     Some(model)
 }

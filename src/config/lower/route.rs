@@ -63,14 +63,17 @@ impl Lowering<'_> {
         let query = self.conditions(written.query.as_ref(), false);
         let request_rules = self.header_rules(written.request_headers.as_deref(), Side::Request);
         let response_rules = self.header_rules(written.response_headers.as_deref(), Side::Response);
+        let clients = self.client_lists(written.client_ip.as_ref());
         let action = self.action(written)?;
         let tls = written.tls.as_deref().copied();
-        Some(Route { hosts, paths, methods, headers, query, tls, action, request_rules, response_rules })
+        Some(Route { hosts, paths, methods, headers, query, tls, clients, action, request_rules, response_rules })
     }
 
     fn action(&mut self, written: &At<raw::Route>) -> Option<RouteAction> {
         let mut actions = Vec::new();
-        if let Some(backend) = &written.backend {
+        if written.host_map.is_some() {
+            actions.push(self.host_map(written).map(RouteAction::HostMap));
+        } else if let Some(backend) = &written.backend {
             actions.push(self.backend_named(backend.id(), backend.as_ref()).map(RouteAction::Backend));
         }
         if let Some(redirect) = &written.redirect {
@@ -83,12 +86,12 @@ impl Lowering<'_> {
             1 => actions.pop().flatten(),
             0 => {
                 self.missing(written.id(), "this route leads nowhere")
-                    .help("add one of `backend`, `redirect`, `respond`");
+                    .help("add one of `backend`, `host_map`, `redirect`, `respond`");
                 None
             }
             _ => {
                 self.error(written.id(), "this route does several things")
-                    .help("a route has exactly one of `backend`, `redirect`, `respond`");
+                    .help("a route has exactly one of `backend` (with or without `host_map`), `redirect`, `respond`");
                 None
             }
         }
@@ -292,7 +295,8 @@ fn takes_everything(route: &raw::Route) -> bool {
     let any_host = route.host.as_ref().is_none_or(|hosts| hosts.items().iter().any(|(_, host)| host.as_ref() == "*"));
     let any_path = route.path.as_ref().is_none_or(|paths| paths.items().iter().any(|(_, path)| path.as_ref() == "/"));
     let conditions = route.header.is_some() || route.query.is_some() || route.method.is_some() || route.tls.is_some();
-    any_host && any_path && !conditions
+    let some_hosts = route.host_map.is_some() && route.backend.is_none();
+    any_host && any_path && !conditions && route.client_ip.is_none() && !some_hosts
 }
 
 /// `https://example.com/` would give `https://example.com//path`.

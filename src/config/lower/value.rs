@@ -122,35 +122,35 @@ impl Lowering<'_> {
 
     /// Networks; a bare address is a network of one.
     pub fn networks(&mut self, written: Option<&At<OneOrMany<text::Network>>>) -> Vec<IpNet> {
-        let Some(written) = written else { return Vec::new() };
-        let mut networks = Vec::new();
-        for (at, network) in written.items() {
-            let network = network.as_ref();
-            if let Ok(address) = network.parse::<IpAddr>() {
-                networks.push(IpNet::from(address.to_canonical()));
-                continue;
+        let items = written.into_iter().flat_map(|written| written.items());
+        items.filter_map(|(at, network)| self.network(at, network.as_ref())).collect()
+    }
+
+    /// One network.
+    pub fn network(&mut self, at: NodeId, network: &str) -> Option<IpNet> {
+        if let Ok(address) = network.parse::<IpAddr>() {
+            return Some(IpNet::from(address.to_canonical()));
+        }
+        match network.parse::<IpNet>() {
+            Ok(parsed) if parsed.trunc() != parsed => {
+                self.error(at, format!("`{network}` has bits set behind its prefix")).label(format!(
+                    "did you mean `{}`, or `{}` alone?",
+                    parsed.trunc(),
+                    parsed.addr()
+                ));
             }
-            match network.parse::<IpNet>() {
-                Ok(parsed) if parsed.trunc() != parsed => {
-                    self.error(at, format!("`{network}` has bits set behind its prefix")).label(format!(
-                        "did you mean `{}`, or `{}` alone?",
-                        parsed.trunc(),
-                        parsed.addr()
-                    ));
-                }
-                Ok(IpNet::V6(v6)) if v6.prefix_len() >= 96 && v6.addr().to_ipv4_mapped().is_some() => {
-                    let v4 = v6.addr().to_ipv4_mapped().map(|ip| format!("{ip}/{}", v6.prefix_len() - 96));
-                    self.error(at, "clients are never seen under IPv4 addresses in IPv6 clothes")
-                        .label(format!("write `{}`", v4.unwrap_or_default()));
-                }
-                Ok(parsed) => networks.push(parsed),
-                Err(_) => {
-                    self.error(at, format!("`{}` is not a network", shorten(network)))
-                        .help("networks are written `10.0.0.0/8`, `2001:db8::/32`, or as one address");
-                }
+            Ok(IpNet::V6(v6)) if v6.prefix_len() >= 96 && v6.addr().to_ipv4_mapped().is_some() => {
+                let v4 = v6.addr().to_ipv4_mapped().map(|ip| format!("{ip}/{}", v6.prefix_len() - 96));
+                self.error(at, "clients are never seen under IPv4 addresses in IPv6 clothes")
+                    .label(format!("write `{}`", v4.unwrap_or_default()));
+            }
+            Ok(parsed) => return Some(parsed),
+            Err(_) => {
+                self.error(at, format!("`{}` is not a network", shorten(network)))
+                    .help("networks are written `10.0.0.0/8`, `2001:db8::/32`, or as one address");
             }
         }
-        networks
+        None
     }
 
     /// An IP address.

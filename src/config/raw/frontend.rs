@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::limit::RateLimit;
+use super::pattern::{Deny, List};
 use super::text::{
     Address, BackendName, Duration, FieldName, FilePath, Host, LogFormat, Network, PathMatch, Pattern, Template, Text,
 };
@@ -33,6 +34,8 @@ pub(in crate::config) struct Frontend {
     pub request_id: Opt<RequestIdChoice>,
     /// What is captured for the log.
     pub capture: Opt<Capture>,
+    /// Requests that are refused by lists, before rate limits are asked.
+    pub deny: Option<At<Vec<At<Deny>>>>,
     /// Rate and concurrency limits, checked in order.
     pub rate_limits: Option<At<Vec<At<RateLimit>>>>,
     /// Header rules on every request, in order.
@@ -245,8 +248,13 @@ pub(in crate::config) struct Route {
     pub query: Opt<Named<ConditionChoice>>,
     /// Only requests that came over TLS (`true`) or plain (`false`). Default: both.
     pub tls: Opt<bool>,
-    /// The backend that serves it.
+    /// Networks the client must be in, or files of them. Default: any.
+    pub client_ip: Opt<List<Network>>,
+    /// The backend that serves it; with `host_map` the one for hosts the map does not name.
     pub backend: Opt<BackendName>,
+    /// File with a host and the name of its backend on each line, as HAProxy's maps. Without `backend` the route takes
+    /// only hosts that stand in it.
+    pub host_map: Opt<FilePath>,
     /// The client is sent elsewhere.
     pub redirect: Opt<Redirect>,
     /// The answer is given here.

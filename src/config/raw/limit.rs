@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::text::{Duration, KeyPart, Network, Rate, Text};
-use super::{OneOrMany, Opt};
+use super::{Named, OneOrMany, Opt};
 
 /// A limit: `rate`, `concurrent` or both.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -26,8 +26,16 @@ pub(in crate::config) struct RateLimit {
     #[schemars(range(min = 1))]
     pub concurrent: Opt<u32>,
     /// What happens over the limit: `deny` answers 429, `tarpit` holds the request and answers 500, `log` only counts
-    /// and logs. Default: deny.
+    /// and logs, `track` limits nothing and only keeps the numbers of `store`. Default: deny.
     pub action: Opt<Action>,
+    /// What is kept of each key and shown by `show table`: `gpt0`, `gpc0`, `gpc1`, `conn_cnt`, `conn_rate(10s)`,
+    /// `conn_cur`, `sess_cnt`, `http_req_rate(10s)`, `bytes_out_cnt`, … Default: what costs nothing.
+    pub store: Opt<OneOrMany<Text>>,
+    /// Requests of a key are denied once one of these numbers is reached: `{ gpt0: 1, http_err_rate: 100 }`.
+    pub deny_if: Opt<Named<u64>>,
+    /// Status code of the answer to those. Default: 403.
+    #[schemars(range(min = 400, max = 599))]
+    pub deny_status: Opt<u16>,
     /// Networks that are never limited. Default: none.
     pub except: Opt<OneOrMany<Network>>,
     /// Keys kept at once; the least recently used goes first. Default: 100000.
@@ -45,4 +53,5 @@ pub(in crate::config) enum Action {
     Deny,
     Tarpit,
     Log,
+    Track,
 }

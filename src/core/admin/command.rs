@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Level;
-use super::table::TableFilter;
+use super::patterns::PatternOrder;
+use super::table::{TableFilter, TableValues};
 use crate::core::fleet::event::{ForcedHealth, WeightChange};
 use crate::core::server::AdminState;
 use crate::core::stats::Query;
@@ -65,6 +66,15 @@ pub enum Command {
     ShowTable(TableQuery),
     /// `clear table T …`
     ClearTable(TableQuery),
+    /// `set table T key K data.X V …`
+    SetTable {
+        /// The table's name.
+        table: String,
+        /// What is to be set, or what is wrong with that.
+        values: Result<TableValues, String>,
+    },
+    /// `show map`, `add acl`, `commit map`, …
+    Patterns(PatternOrder),
     /// `clear counters [all]`
     ClearCounters {
         /// Not only maxima.

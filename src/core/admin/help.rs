@@ -13,30 +13,46 @@ const fn entry(usage: &'static str, text: &'static str, level: Level) -> Entry {
 }
 
 static COMMANDS: &[Entry] = &[
+    entry("add acl [@<ver>] <acl> <pattern>", "add a pattern to an access list, or those of a payload", Level::Admin),
+    entry("add map [@<ver>] <map> <key> <value>", "add an entry to a map, or those of a payload", Level::Admin),
+    entry("clear acl [@<ver>] <acl>", "empty an access list", Level::Admin),
     entry("clear counters [all]", "reset the maxima of all counters, or all counters", Level::Operator),
+    entry("clear map [@<ver>] <map>", "empty a map", Level::Admin),
     entry("clear table <table> [<filter>]*", "remove entries from a table (filter: data/key)", Level::Admin),
+    entry("commit acl @<ver> <acl>", "put a prepared version of an access list in force", Level::Admin),
+    entry("commit map @<ver> <map>", "put a prepared version of a map in force", Level::Admin),
+    entry("del acl [@<ver>] <acl> <pattern>|#<ref>", "remove a pattern from an access list", Level::Admin),
+    entry("del map [@<ver>] <map> <key>|#<ref>", "remove a key from a map", Level::Admin),
     entry("disable agent <backend>/<server>", "accepted for scripts: there are no agents", Level::Admin),
     entry("disable health <backend>/<server>", "stop checking a server", Level::Admin),
     entry("disable server <backend>/<server>", "put a server into maintenance", Level::Admin),
     entry("enable agent <backend>/<server>", "always refused: there are no agents", Level::Admin),
     entry("enable health <backend>/<server>", "check a server again", Level::Admin),
     entry("enable server <backend>/<server>", "make a server ready: ends maintenance and drain", Level::Admin),
+    entry("get acl <acl> <sample>", "show what of an access list matches", Level::User),
+    entry("get map <map> <sample>", "show what of a map matches", Level::User),
     entry("get weight <backend>/<server>", "show a server's weight, now and as configured", Level::User),
     entry("operator", "lower this connection's level to operator", Level::Operator),
+    entry("prepare acl <acl>", "open a new version of an access list", Level::Admin),
+    entry("prepare map <map>", "open a new version of a map", Level::Admin),
     entry(
         "set backend <backend> maintenance on|off",
         "answer a backend's requests with its maintenance page",
         Level::Admin,
     ),
+    entry("set map [@<ver>] <map> <key>|#<ref> <value>", "change the value of a map's entry", Level::Admin),
     entry("set maxconn server <backend>/<server> <n>", "limit a server's requests in flight, 0 lifts it", Level::Admin),
     entry("set server <backend>/<server> <what> ...", "change state, health, weight or addr of a server", Level::Admin),
+    entry("set table <table> key <key> [data.<type> <value>]*", "set data of a table's entry", Level::Operator),
     entry("set timeout cli <time>", "close this connection after so long without a command", Level::User),
     entry("set weight <backend>/<server> <n>[%]", "change a server's weight", Level::Admin),
+    entry("show acl [[@<ver>] <acl>]", "list the access lists, or show one's patterns", Level::User),
     entry("show backend", "list the backends", Level::User),
     entry("show cli level", "show this connection's level", Level::User),
     entry("show cli sockets", "list the admin sockets", Level::User),
     entry("show errors [<proxy>] [request|response]", "show the last broken requests and responses", Level::Operator),
     entry("show info [desc|json|typed|float]*", "show the process's state", Level::User),
+    entry("show map [[@<ver>] <map>]", "list the maps, or show one's entries", Level::User),
     entry("show schema json", "show the schema of the JSON output", Level::User),
     entry("show servers checks [<backend>]", "show what the last health checks found, and when", Level::User),
     entry("show servers conn [<backend>]", "show the servers' connections", Level::User),
@@ -148,7 +164,10 @@ mod tests {
     #[test]
     fn help_is_filtered_by_words_and_level() {
         let all = help(&[], Level::Admin);
-        assert!(all.starts_with("The following commands are valid at this level:\n  clear counters [all]   "), "{all}");
+        assert!(
+            all.starts_with("The following commands are valid at this level:\n  add acl [@<ver>] <acl> <pattern>"),
+            "{all}"
+        );
         assert!(all.contains("\n  set backend <backend> maintenance on|off: answer"), "{all}");
         assert_eq!(all.lines().count(), 1 + COMMANDS.len() + CLOSING.len());
         let some = help(&words("set server"), Level::Admin);

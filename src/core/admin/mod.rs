@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`input`] cuts bytes into lines, [`words`] cuts a line into commands and words, [`mod@parse`] makes an
 //! [`Order`] of them, and [`help`] lists what there is. The replies stand by noun: [`servers`],
-//! [`sessions`], [`captured`], [`table`], and `show stat` and `show info` in [`crate::core::stats`]. [`texts`] holds the
+//! [`sessions`], [`captured`], [`table`], [`patterns`], and `show stat` and `show info` in [`crate::core::stats`]. [`texts`] holds the
 //! sentences that tools compare letter by letter with HAProxy 2.8's.
 //!
 //! Not here: sockets, and carrying an order out; that is `crate::admin`.
@@ -13,6 +13,7 @@ pub mod command;
 pub mod help;
 pub mod input;
 pub mod parse;
+pub mod patterns;
 pub mod servers;
 pub mod sessions;
 pub mod table;
@@ -22,7 +23,7 @@ pub mod words;
 pub use captured::CapturedError;
 pub use command::{Command, Order};
 pub use input::{Input, Line, Next};
-pub use parse::parse;
+pub use parse::{parse, parse_with};
 pub use sessions::StreamRow;
 pub use table::{TableRow, TableView};
 pub use words::commands;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::Level;
 use super::command::{Command, ErrorQuery, Order, ServerChange, StreamQuery, TableQuery};
-use super::table::TableFilter;
+use super::patterns;
+use super::table::{TableFilter, TableValues};
 use super::texts;
 use crate::core::fleet::event::{ForcedHealth, WeightChange};
 use crate::core::server::AdminState;
@@ -15,8 +16,16 @@ use crate::core::stats::{Format, Query};
 
 /// What one command's words order, and the level that is needed for it.
 pub fn parse(words: &[String]) -> Order {
+    parse_with(words, None)
+}
+
+/// [`parse`] for a command with a payload ([`super::Line::payload`]).
+pub fn parse_with(words: &[String], payload: Option<&str>) -> Order {
     use Level::{Admin, Operator, User};
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    if patterns::is_one(&words) {
+        return patterns::parse(&words, payload);
+    }
     let (level, command) = match words.as_slice() {
         [] => (User, Command::Nothing),
         ["help", rest @ ..] => (User, Command::Help(rest.iter().map(|w| (*w).to_owned()).collect())),
@@ -45,6 +54,10 @@ pub fn parse(words: &[String]) -> Order {
         ["clear", "counters", ..] => (Operator, Command::ClearCounters { all: false }),
         ["clear", "table", name, rest @ ..] => (Admin, Command::ClearTable(table_query(name, rest, true))),
         ["clear", "table"] => (Admin, Command::Refused(texts::NO_SUCH_TABLE.into())),
+        ["set", "table", table, rest @ ..] => {
+            (Operator, Command::SetTable { table: (*table).to_owned(), values: TableValues::parse(rest) })
+        }
+        ["set", "table"] => (Operator, Command::Refused(texts::NO_SUCH_TABLE.into())),
 
         ["set", "timeout", rest @ ..] => (User, set_timeout(rest)),
         ["set", "server", server, rest @ ..] => (Admin, change(server, set_server(rest))),

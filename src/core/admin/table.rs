@@ -1,40 +1,10 @@
 //! `show table`, `clear table`: rate-limit tables as HAProxy shows its stick tables.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use super::texts;
 pub use crate::core::limit::TableRow;
-
-/// Data types HAProxy 2.8 knows; a filter on one that a table does not store gets another answer than on an unknown
-/// one.
-const KNOWN_TYPES: &[&str] = &[
-    "server_id",
-    "gpt0",
-    "gpc0",
-    "gpc0_rate",
-    "conn_cnt",
-    "conn_rate",
-    "conn_cur",
-    "sess_cnt",
-    "sess_rate",
-    "http_req_cnt",
-    "http_req_rate",
-    "http_err_cnt",
-    "http_err_rate",
-    "bytes_in_cnt",
-    "bytes_in_rate",
-    "bytes_out_cnt",
-    "bytes_out_rate",
-    "gpc1",
-    "gpc1_rate",
-    "server_key",
-    "http_fail_cnt",
-    "http_fail_rate",
-    "gpt",
-    "gpc",
-    "gpc_rate",
-];
+use crate::core::limit::{DataType, KeyPart, RateTable, Stored};
 
 /// Conditions in one command. HAProxy: `STKTABLE_FILTER_LEN`.
 const CONDITIONS_MAX: usize = 4;
@@ -50,8 +20,58 @@ pub struct TableView {
     pub size: usize,
     /// Keys it holds now.
     pub used: usize,
-    /// The period of its rate, if it limits one.
-    pub period: Option<Duration>,
+    /// What it stores of each key, in the order of [`TableRow::values`].
+    pub stored: Vec<Stored>,
+}
+
+impl From<&RateTable> for TableView {
+    fn from(table: &RateTable) -> TableView {
+        let spec = table.spec();
+        TableView {
+            name: spec.name.clone(),
+            addresses: matches!(spec.key[..], [KeyPart::ClientIp { .. }]),
+            size: spec.table_size,
+            used: table.len(),
+            stored: spec.shown(),
+        }
+    }
+}
+
+/// What `set table` sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableValues {
+    /// The key, as written.
+    pub key: String,
+    /// Type and number of each, or what is wrong with them: HAProxy looks at the key first.
+    pub values: Result<Vec<(DataType, u64)>, String>,
+}
+
+impl TableValues {
+    /// What stands behind a table's name.
+    pub fn parse(words: &[&str]) -> Result<TableValues, String> {
+        match words {
+            ["key"] => Err(texts::KEY_EXPECTED.to_owned()),
+            ["key", key, rest @ ..] => {
+                Ok(TableValues { key: (*key).to_owned(), values: rest.chunks(2).map(value).collect() })
+            }
+            [data, ..] if data.starts_with("data.") => Err(texts::SET_TABLE_BY_KEY.to_owned()),
+            _ => Err(texts::SET_TABLE_USAGE.to_owned()),
+        }
+    }
+}
+
+fn value(words: &[&str]) -> Result<(DataType, u64), String> {
+    let refuse = |text: &str| Err(text.to_owned());
+    let Some(what) = words.first().and_then(|word| word.strip_prefix("data.")) else {
+        return refuse(texts::DATA_EXPECTED);
+    };
+    let Some(what) = DataType::parse(what) else {
+        return refuse(if DataType::is_known(what) { texts::DATA_NOT_STORED } else { texts::UNKNOWN_DATA_TYPE });
+    };
+    match words.get(1).and_then(|word| word.parse().ok()) {
+        Some(value) => Ok((what, value)),
+        None => refuse(texts::INTEGER_EXPECTED),
+    }
 }
 
 /// Which rows are meant.
@@ -127,7 +147,7 @@ fn conditions(words: &[&str]) -> Result<TableFilter, String> {
     for (n, group) in words.chunks(3).take(CONDITIONS_MAX).enumerate() {
         let refuse = |text: &str| Err(format!("Filter entry #{}: {text}", n + 1));
         let Some(what) = group.first().and_then(|w| w.strip_prefix("data.")) else { break };
-        if !KNOWN_TYPES.contains(&what) {
+        if !DataType::is_known(what) {
             return refuse("Unknown data type");
         }
         let Some(operator) = group.get(1).and_then(|w| Operator::parse(w)) else {
@@ -149,30 +169,27 @@ impl TableView {
             .expect("writing to a String cannot fail");
     }
 
-    fn stores(&self, what: &str) -> bool {
-        matches!(what, "gpc0" | "conn_cur" | "http_req_cnt") || (what == "http_req_rate" && self.period.is_some())
+    /// The position of a data type among the values of a row.
+    fn position(&self, what: &str) -> Option<usize> {
+        self.stored.iter().position(|stored| stored.what.word() == what)
     }
 }
 
 impl TableRow {
-    fn data(&self, what: &str) -> i64 {
-        let value = match what {
-            "gpc0" => self.limited,
-            "conn_cur" => u64::from(self.in_flight),
-            "http_req_cnt" => self.total,
-            "http_req_rate" => self.rate_count,
-            _ => 0,
-        };
+    fn data(&self, position: Option<usize>) -> i64 {
+        let value = position.and_then(|at| self.values.get(at)).copied().unwrap_or(0);
         i64::try_from(value).unwrap_or(i64::MAX)
     }
 
     fn write(&self, table: &TableView, out: &mut String) -> std::fmt::Result {
         write!(out, "0x{:x}: key=", handle(&table.name, &self.key))?;
         write_key(&self.key, out);
-        write!(out, " use={} exp={} shard=0 gpc0={}", self.in_use, self.expires_in.as_millis(), self.limited)?;
-        write!(out, " conn_cur={} http_req_cnt={}", self.in_flight, self.total)?;
-        if let Some(period) = table.period {
-            write!(out, " http_req_rate({})={}", period.as_millis(), self.rate_count)?;
+        write!(out, " use={} exp={} shard=0", self.in_use, self.expires_in.as_millis())?;
+        for (stored, value) in table.stored.iter().zip(&self.values) {
+            match stored.period {
+                Some(period) => write!(out, " {}({})={value}", stored.what.word(), period.as_millis())?,
+                None => write!(out, " {}={value}", stored.what.word())?,
+            }
         }
         out.push('\n');
         Ok(())
@@ -185,12 +202,16 @@ pub fn select<'a>(filter: &TableFilter, table: &TableView, rows: &'a [TableRow])
         TableFilter::All => Ok(rows.iter().collect()),
         TableFilter::Key(key) => Ok(rows.iter().filter(|r| r.key == *key).collect()),
         TableFilter::Data(conditions) => {
+            let mut positions = Vec::with_capacity(conditions.len());
             for (n, condition) in conditions.iter().enumerate() {
-                if !table.stores(&condition.what) {
+                let position = table.position(&condition.what);
+                if position.is_none() {
                     return Err(format!("Filter entry #{}: Data type not stored in this table", n + 1));
                 }
+                positions.push(position);
             }
-            let meets = |r: &&TableRow| conditions.iter().all(|c| c.operator.holds(r.data(&c.what), c.value));
+            let meets =
+                |r: &&TableRow| conditions.iter().zip(&positions).all(|(c, at)| c.operator.holds(r.data(*at), c.value));
             Ok(rows.iter().filter(meets).collect())
         }
     }
@@ -237,15 +258,19 @@ fn write_key(key: &str, out: &mut String) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn table() -> TableView {
+        let count = |what| Stored { what, period: None };
+        let rate = Stored { what: DataType::HttpReqRate, period: Some(Duration::from_secs(10)) };
         TableView {
             name: "st_rate".into(),
             addresses: true,
             size: 10240,
             used: 2,
-            period: Some(Duration::from_secs(10)),
+            stored: vec![count(DataType::Gpc0), count(DataType::ConnCur), count(DataType::HttpReqCnt), rate],
         }
     }
 
@@ -258,6 +283,7 @@ mod tests {
             in_flight: 0,
             total,
             limited,
+            values: vec![limited, 0, total, total],
         }
     }
 
@@ -309,6 +335,29 @@ mod tests {
         check("key", texts::KEY_EXPECTED);
         check("zzz", texts::SHOW_TABLE_USAGE);
         assert_eq!(TableFilter::parse(&["zzz"], true), Err(texts::CLEAR_TABLE_USAGE.to_owned()));
+    }
+
+    #[test]
+    fn what_is_to_be_set() {
+        let parse = |words: &str| TableValues::parse(&words.split_whitespace().collect::<Vec<_>>());
+        let values = |words: &str| parse(words).and_then(|set| set.values);
+        let expected = vec![(DataType::Gpc0, 5), (DataType::HttpReqCnt, 42)];
+        assert_eq!(values("key 10.0.0.7 data.gpc0 5 data.http_req_cnt 42"), Ok(expected));
+        assert_eq!(values("key 10.0.0.7"), Ok(Vec::new()));
+        for (words, text) in [
+            ("", texts::SET_TABLE_USAGE),
+            ("zzz", texts::SET_TABLE_USAGE),
+            ("key", texts::KEY_EXPECTED),
+            ("data.gpc0 gt 5", texts::SET_TABLE_BY_KEY),
+            ("key k gpc0 5", texts::DATA_EXPECTED),
+            ("key k data.nope 5", texts::UNKNOWN_DATA_TYPE),
+            ("key k data.server_id 5", texts::DATA_NOT_STORED),
+            ("key k data.gpc0", texts::INTEGER_EXPECTED),
+            ("key k data.gpc0 x", texts::INTEGER_EXPECTED),
+            ("key k data.gpc0 -1", texts::INTEGER_EXPECTED),
+        ] {
+            assert_eq!(values(words), Err(text.to_owned()), "{words}");
+        }
     }
 
     #[test]

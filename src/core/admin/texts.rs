@@ -68,6 +68,20 @@ pub const SESSION_EXPECTED: &str = "Session pointer expected (use 'show sess')."
 pub const NO_SUCH_TABLE: &str = "No such table";
 /// `show table T key`
 pub const KEY_EXPECTED: &str = "Key value expected";
+/// `set table T x`
+pub const SET_TABLE_USAGE: &str = "Required arguments: <table> key <key> [data.<store_data_type> <value>]*";
+/// `set table T data.X`
+pub const SET_TABLE_BY_KEY: &str = "content-based lookup is only supported with the \"show\" and \"clear\" actions";
+/// `set table T key x`
+pub const INVALID_KEY: &str = "Invalid key";
+/// `set table T key K x`
+pub const DATA_EXPECTED: &str = "\"data.<type>\" followed by a value expected";
+/// `set table T key K data.x`
+pub const UNKNOWN_DATA_TYPE: &str = "Unknown data type";
+/// `set table T key K data.gpc1`
+pub const DATA_NOT_STORED: &str = "Data type not stored in this table";
+/// `set table T key K data.gpc0 x`
+pub const INTEGER_EXPECTED: &str = "Require a valid integer value to store";
 /// `clear table T key`
 pub const ENTRY_IN_USE: &str = "Entry currently in use, cannot remove";
 /// `show table T x`
@@ -120,11 +134,34 @@ const REFUSALS: &[&str] = &[
     ENTRY_IN_USE,
     SHOW_TABLE_USAGE,
     CLEAR_TABLE_USAGE,
+    SET_TABLE_USAGE,
+    SET_TABLE_BY_KEY,
+    INVALID_KEY,
+    DATA_EXPECTED,
+    UNKNOWN_DATA_TYPE,
+    DATA_NOT_STORED,
+    INTEGER_EXPECTED,
     MAINTENANCE_EXPECTED,
     SET_BACKEND_USAGE,
+    "'",
+    "a key ",
+    "content-based lookup ",
+    "entry not found.",
     "Filter entry #",
     "Invalid addr ",
     "Invalid port ",
+    "Key not found.",
+    "Malformed identifier.",
+    "Missing ACL identifier",
+    "Missing map identifier",
+    "Missing value for key ",
+    "Missing version number.",
+    "The list is full",
+    "Too many versions ",
+    "This command expects two parameters: ",
+    "Unknown ACL identifier.",
+    "Unknown map identifier.",
+    "Version number ",
     "problem converting string ",
     "provided port is invalid",
     "The server '",

@@ -216,9 +216,10 @@ fn session_limits(spec: &FleetSpec) -> Vec<u32> {
     let mut sums = vec![0u64; spec.backends.len()];
     for frontend in &spec.frontends {
         let led_to: HashSet<u32> = (frontend.routes.iter())
-            .filter_map(|route| match &route.action {
-                RouteAction::Backend(backend) => Some(backend.0),
-                RouteAction::Redirect(_) | RouteAction::Respond(_) => None,
+            .flat_map(|route| match &route.action {
+                RouteAction::Backend(backend) => vec![backend.0],
+                RouteAction::HostMap(map) => map.default.iter().chain(&map.named).map(|backend| backend.0).collect(),
+                RouteAction::Redirect(_) | RouteAction::Respond(_) => Vec::new(),
             })
             .collect();
         for backend in led_to {

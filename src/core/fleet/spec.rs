@@ -14,6 +14,7 @@ use crate::core::filter::{CaptureSpec, HeaderRule};
 use crate::core::health::CheckSpec;
 use crate::core::limit::RateLimitSpec;
 use crate::core::log::format::LogFormat;
+use crate::core::pattern::DenyRule;
 use crate::core::route::{FixedAnswer, Route};
 
 /// Position of a frontend in [`FleetSpec::frontends`].
@@ -65,6 +66,8 @@ pub struct FrontendSpec {
     pub request_id: RequestIdSpec,
     /// Fields and cookie captured for the log.
     pub capture: CaptureSpec,
+    /// Denials, checked in order before the rate limits.
+    pub deny: Vec<DenyRule>,
     /// Rate limits, checked in order.
     pub rate_limits: Vec<Arc<RateLimitSpec>>,
     /// Header rules on every request.

@@ -69,6 +69,43 @@ pub fn render_key(key: &[u8]) -> String {
     text
 }
 
+/// The key that is shown as this text; `None` when no key of this limit is. An address stands for its network.
+pub fn parse_key(spec: &RateLimitSpec, text: &str) -> Option<Vec<u8>> {
+    let mut key = Vec::new();
+    let mut parts = text.split('|');
+    for kind in &spec.key {
+        let part = parts.next()?;
+        match kind {
+            KeyPart::ClientIp { ipv6_prefix } => {
+                let address = match part.split_once('/') {
+                    Some((address, prefix)) if prefix.parse() == Ok(*ipv6_prefix) => address,
+                    Some(_) => return None,
+                    None => part,
+                };
+                push_ip(address.parse().ok()?, *ipv6_prefix, &mut key);
+            }
+            KeyPart::Host | KeyPart::Path | KeyPart::Header(_) => {
+                let bytes: Vec<u8> = percent_encoding::percent_decode_str(part).collect();
+                match long_text(&bytes) {
+                    Some(hash) => {
+                        key.push(LONG_TEXT);
+                        key.extend_from_slice(bytes.get(..TEXT_MAX_BYTES)?);
+                        key.extend_from_slice(&hash.to_be_bytes());
+                    }
+                    None => push_text(&bytes, &mut key),
+                }
+            }
+        }
+    }
+    parts.next().is_none().then_some(key)
+}
+
+/// The hash of a text that is shown by its beginning and its hash.
+fn long_text(shown: &[u8]) -> Option<u128> {
+    let hex = shown.get(TEXT_MAX_BYTES..)?.strip_prefix(b"...").filter(|hex| hex.len() == 32)?;
+    u128::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()
+}
+
 enum Part<'a> {
     Ip(IpAddr, u8),
     Text(&'a [u8], Option<&'a [u8]>),
@@ -180,6 +217,9 @@ mod tests {
             except: vec!["10.0.0.0/8".parse().unwrap(), "2001:db8:1::/48".parse().unwrap()],
             table_size: 10,
             expire: Duration::from_secs(60),
+            store: [].into(),
+            deny_if: Vec::new(),
+            deny_status: 403,
         }
     }
 
@@ -243,6 +283,25 @@ mod tests {
     }
 
     #[test]
+    fn keys_come_back_from_their_texts() {
+        let parsed = |parts: &[KeyPart], text: &str| parse_key(&spec(parts.to_vec()), text).map(|key| render_key(&key));
+        for (parts, text, expected) in [
+            (&[V64][..], "10.0.0.7", Some("10.0.0.7")),
+            (&[V64], "::ffff:10.0.0.7", Some("10.0.0.7")),
+            (&[V64], "2001:db8::1", Some("2001:db8::/64")),
+            (&[V64], "2001:db8::/64", Some("2001:db8::/64")),
+            (&[V64], "2001:db8::/48", None),
+            (&[V64], "notanip", None),
+            (&[V64], "10.0.0.7|x", None),
+            (&[V64, KeyPart::Host], "10.0.0.7|a.example", Some("10.0.0.7|a.example")),
+            (&[V64, KeyPart::Host], "10.0.0.7", None),
+            (&[KeyPart::Path], "/a%20b", Some("/a%20b")),
+        ] {
+            assert_eq!(parsed(parts, text).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn exempt_networks() {
         let spec = spec(vec![V64]);
         for (client, expected) in [
@@ -268,6 +327,7 @@ mod tests {
             });
             prop_assert_eq!(a == b, one == two);
             prop_assert_eq!(a == b, render_key(&one) == render_key(&two));
+            prop_assert_eq!(parse_key(&spec(parts.to_vec()), &render_key(&one)), Some(one));
         }
 
         #[test]

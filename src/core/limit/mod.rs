@@ -1,16 +1,19 @@
 //! Rate and concurrency limits per key, in bounded tables.
 //!
-//! [`key`] makes the key of a request, [`table`] holds what is known of each key, [`bucket`] decides about one. What
-//! happens to a request over the limit is the frontend's business.
+//! [`key`] makes the key of a request, [`table`] holds what is known of each key, [`bucket`] decides about one, [`data`]
+//! are the further numbers a table may store. What happens to a request over the limit is the frontend's business.
 
 pub mod bucket;
+pub mod data;
 pub mod key;
 mod shard;
 pub mod table;
 
+pub use data::{DataType, RequestEnd, Stored, Threshold};
 pub use key::{KeyFacts, build_key, is_exempt};
-pub use table::{ConcurrencyPermit, RateTable, TableRow, Verdict};
+pub use table::{RateTable, RowPlace, SetError, TableRow, Verdict};
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -38,6 +41,30 @@ pub struct RateLimitSpec {
     pub table_size: usize,
     /// How long an untouched key is kept.
     pub expire: Duration,
+    /// What is stored of each key, in HAProxy's order; empty for what a limit keeps anyway ([`Self::shown`]).
+    pub store: Arc<[Stored]>,
+    /// Numbers from which on requests are denied, whatever `action` says.
+    pub deny_if: Vec<Threshold>,
+    /// The status of those.
+    pub deny_status: u16,
+}
+
+impl RateLimitSpec {
+    /// What `show table` shows of each key, in its order: what is stored, or what every limit keeps.
+    pub fn shown(&self) -> Vec<Stored> {
+        if !self.store.is_empty() {
+            return self.store.to_vec();
+        }
+        let count = |what| Stored { what, period: None };
+        let mut shown = vec![count(DataType::Gpc0), count(DataType::ConnCur), count(DataType::HttpReqCnt)];
+        shown.extend(self.rate.map(|rate| Stored { what: DataType::HttpReqRate, period: Some(rate.period) }));
+        shown
+    }
+
+    /// Whether a number is among those.
+    pub fn stores(&self, what: DataType) -> bool {
+        self.shown().iter().any(|stored| stored.what == what)
+    }
 }
 
 /// A part of a limit's key.
@@ -65,6 +92,8 @@ pub enum LimitAction {
     Tarpit,
     /// Counted and logged only: a dry run.
     LogOnly,
+    /// Nothing is over this limit: it only keeps numbers ([`RateLimitSpec::store`]).
+    Track,
 }
 
 #[cfg(test)]

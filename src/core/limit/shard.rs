@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::bucket::Bucket;
+use super::data::{Numbers, Stored};
 
 /// Slots looked at for one that has expired before the least recently used one goes.
 const LOOK_FOR_EXPIRED: usize = 16;
@@ -23,14 +24,17 @@ pub(super) struct Row {
     pub(super) limited: u64,
     /// Permits out. Shared with them, so that they can be given back without the shard.
     pub(super) in_flight: Arc<AtomicU32>,
+    /// What else is stored, if anything is. Shared with permits too.
+    pub(super) numbers: Option<Arc<Numbers>>,
     pub(super) last_seen: Instant,
     /// Touched since the hand passed last.
     referenced: bool,
 }
 
 impl Row {
-    pub(super) fn new(key: &[u8], now: Instant) -> Row {
+    pub(super) fn new(key: &[u8], store: &Arc<[Stored]>, now: Instant) -> Row {
         Row {
+            numbers: (!store.is_empty()).then(|| Arc::new(Numbers::new(store, now))),
             key: key.into(),
             bucket: Bucket::default(),
             window: Window::starting(now),
@@ -52,7 +56,8 @@ impl Row {
     }
 
     /// Forgets everything but the requests in flight.
-    fn reset(&mut self, now: Instant) {
+    fn reset(&mut self, store: &Arc<[Stored]>, now: Instant) {
+        self.numbers = (!store.is_empty()).then(|| Arc::new(Numbers::new(store, now)));
         self.bucket = Bucket::default();
         self.window = Window::starting(now);
         self.total = 0;
@@ -71,20 +76,25 @@ pub(super) struct Window {
 }
 
 impl Window {
-    fn starting(now: Instant) -> Window {
-        Window { started: now, current: 0, previous: 0 }
+    pub(super) fn starting(now: Instant) -> Window {
+        Window::holding(0, now)
     }
 
-    pub(super) fn count(&mut self, period: Duration, now: Instant) {
+    /// So much in the running period.
+    pub(super) fn holding(value: u64, now: Instant) -> Window {
+        Window { started: now, current: value, previous: 0 }
+    }
+
+    pub(super) fn count(&mut self, by: u64, period: Duration, now: Instant) {
         self.turn(period, now);
-        self.current = self.current.saturating_add(1);
+        self.current = self.current.saturating_add(by);
     }
 
     pub(super) fn estimate(mut self, period: Duration, now: Instant) -> u64 {
         self.turn(period, now);
         let inside = now.saturating_duration_since(self.started).as_secs_f64() / period.as_secs_f64();
         let share = (1.0 - inside).clamp(0.0, 1.0);
-        self.current + (self.previous as f64 * share).round() as u64
+        self.current.saturating_add((self.previous as f64 * share).round() as u64)
     }
 
     fn turn(&mut self, period: Duration, now: Instant) {
@@ -103,6 +113,8 @@ impl Window {
 #[derive(Debug)]
 pub(super) struct Shard {
     capacity: usize,
+    /// What is stored of each key besides what a row keeps anyway.
+    store: Arc<[Stored]>,
     /// SipHash with keys of its own: clients choose what is hashed.
     slots_by_key: HashMap<Arc<[u8]>, usize, RandomState>,
     slots: Vec<Row>,
@@ -112,8 +124,15 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    pub(super) fn new(capacity: usize) -> Shard {
-        Shard { capacity: capacity.max(1), slots_by_key: HashMap::default(), slots: Vec::new(), hand: 0, sweep: 0 }
+    pub(super) fn new(capacity: usize, store: &Arc<[Stored]>) -> Shard {
+        Shard {
+            capacity: capacity.max(1),
+            store: store.clone(),
+            slots_by_key: HashMap::default(),
+            slots: Vec::new(),
+            hand: 0,
+            sweep: 0,
+        }
     }
 
     /// The row of a key, made if there is none. A row that has expired starts anew.
@@ -124,11 +143,11 @@ impl Shard {
                 let row = &mut self.slots[slot];
                 row.referenced = true;
                 if row.is_expired(expire, now) {
-                    row.reset(now);
+                    row.reset(&self.store, now);
                 }
                 slot
             }
-            None => self.insert(Row::new(key, now), expire, now),
+            None => self.insert(Row::new(key, &self.store, now), expire, now),
         };
         let row = &mut self.slots[slot];
         row.last_seen = row.last_seen.max(now);
@@ -188,7 +207,7 @@ impl Shard {
             if row.in_flight() == 0 {
                 self.remove(slot);
             } else {
-                row.reset(now);
+                row.reset(&self.store, now);
                 slot += 1;
             }
         }

@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::RateLimitSpec;
 use super::bucket::{Bucket, Flow};
-use super::key::render_key;
-use super::shard::{Row, Shard};
+use super::data::{Numbers, RequestEnd};
+use super::key::{parse_key, render_key};
+use super::shard::{Row, Shard, Window};
+use super::{DataType, RateLimitSpec, Stored};
 
 /// Most shards of a table.
 const SHARDS: usize = 16;
@@ -37,6 +38,10 @@ pub struct RateTable {
     flow: Option<Flow>,
     expire: Duration,
     period: Duration,
+    /// What [`TableRow::values`] are.
+    shown: Vec<Stored>,
+    /// Requests in flight are counted.
+    counts_in_flight: bool,
     hasher: RandomState,
     shards: Box<[Mutex<Shard>]>,
 }
@@ -46,27 +51,64 @@ pub struct RateTable {
 pub enum Verdict {
     /// It may go on.
     Admitted {
-        /// To be held while the request is in flight; `None` when the limit does not count those.
-        permit: Option<ConcurrencyPermit>,
+        /// To be held while the request is in flight; `None` when the limit has nothing to count then.
+        place: Option<RowPlace>,
     },
     /// It is over the limit. Nothing was taken from the key's allowance.
     Limited {
         /// How long until a request would be admitted, if no other came.
         retry_after: Duration,
+        /// To be held to the request's end; it is not in flight.
+        place: Option<RowPlace>,
+    },
+    /// One of the key's numbers has reached a threshold of `deny_if`.
+    Denied {
+        /// To be held to the request's end; it is not in flight.
+        place: Option<RowPlace>,
     },
 }
 
-/// One request in flight; dropping it gives the place back.
+/// A request's part in the row of its key: it is in flight as long as this is held, and its end is counted through it.
 #[derive(Debug)]
-#[must_use = "the place is given back when the permit is dropped"]
-pub struct ConcurrencyPermit {
-    in_flight: Arc<AtomicU32>,
+#[must_use = "the place is given back when this is dropped"]
+pub struct RowPlace {
+    in_flight: Option<Arc<AtomicU32>>,
+    numbers: Option<Arc<Numbers>>,
 }
 
-impl Drop for ConcurrencyPermit {
-    fn drop(&mut self) {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+impl RowPlace {
+    fn of(row: &Row, in_flight: bool) -> Option<RowPlace> {
+        if in_flight {
+            row.in_flight.fetch_add(1, Ordering::Relaxed);
+        } else if row.numbers.is_none() {
+            return None;
+        }
+        Some(RowPlace { in_flight: in_flight.then(|| row.in_flight.clone()), numbers: row.numbers.clone() })
     }
+
+    /// Counts how the request ended.
+    pub fn count_end(&self, end: &RequestEnd, now: Instant) {
+        if let Some(numbers) = &self.numbers {
+            numbers.end(end, now);
+        }
+    }
+}
+
+impl Drop for RowPlace {
+    fn drop(&mut self) {
+        if let Some(in_flight) = &self.in_flight {
+            in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Why an entry was not set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetError {
+    /// The text is no key of this table.
+    Key,
+    /// The table does not store such a number.
+    NotStored,
 }
 
 /// What `show table` shows of one key.
@@ -84,8 +126,10 @@ pub struct TableRow {
     pub in_flight: u32,
     /// Requests since the row was made, limited ones included (`http_req_cnt`).
     pub total: u64,
-    /// Requests that were over the limit.
+    /// Requests that were over the limit, or what an operator set (`gpc0`).
     pub limited: u64,
+    /// What the table shows ([`RateLimitSpec::shown`]), in that order.
+    pub values: Vec<u64>,
 }
 
 impl RateTable {
@@ -100,7 +144,9 @@ impl RateTable {
             expire: spec.expire.max(period).max(flow.map_or(Duration::ZERO, |flow| flow.capacity())),
             period,
             hasher: RandomState::new(),
-            shards: (0..shards).map(|_| Mutex::new(Shard::new(size / shards))).collect(),
+            shards: (0..shards).map(|_| Mutex::new(Shard::new(size / shards, &spec.store))).collect(),
+            shown: spec.shown(),
+            counts_in_flight: spec.concurrent.is_some() || spec.store.iter().any(|s| s.what == DataType::ConnCur),
             spec,
         }
     }
@@ -119,7 +165,10 @@ impl RateTable {
                     (Some(old), Some(new)) => Bucket::owing(old.convert(owed, new), now),
                     _ => Bucket::default(),
                 };
-                let mut copy = Row::new(&row.key, row.last_seen);
+                let mut copy = Row::new(&row.key, &next.spec.store, row.last_seen);
+                if let Some(numbers) = row.numbers.as_ref().filter(|numbers| numbers.are_of(&next.spec.store)) {
+                    copy.numbers = Some(numbers.clone());
+                }
                 copy.bucket = bucket;
                 copy.window = row.window;
                 copy.total = row.total;
@@ -132,31 +181,71 @@ impl RateTable {
     }
 
     /// Counts a request under its key and says whether it may go on. Concurrency is looked at before the rate, so a
-    /// request refused for either takes nothing. A dry run asks the same way and lets the request pass without its
-    /// permit: its numbers are then those the limit would have had.
-    pub fn admit(&self, key: &[u8], now: Instant) -> Verdict {
+    /// request refused for either takes nothing. A dry run asks the same way and lets the request pass without being
+    /// in flight: its numbers are then those the limit would have had. `first` says that it is the first request of
+    /// its connection.
+    pub fn admit(&self, key: &[u8], first: bool, now: Instant) -> Verdict {
         let mut shard = self.shard(key).lock();
         let row = shard.touch(key, self.expire, now);
         row.total = row.total.saturating_add(1);
-        row.window.count(self.period, now);
+        row.window.count(1, self.period, now);
+        if let Some(numbers) = &row.numbers {
+            numbers.begin(first, now);
+        }
+        if self.spec.deny_if.iter().any(|limit| self.value(row, limit.what, now) >= limit.least) {
+            return Verdict::Denied { place: RowPlace::of(row, false) };
+        }
         if let Some(concurrent) = self.spec.concurrent
             && row.in_flight() >= concurrent
         {
             row.limited = row.limited.saturating_add(1);
-            return Verdict::Limited { retry_after: CONCURRENCY_WAIT };
+            return Verdict::Limited { retry_after: CONCURRENCY_WAIT, place: RowPlace::of(row, false) };
         }
         if let Some(flow) = &self.flow
             && let Err(retry_after) = row.bucket.take(flow, now)
         {
             row.limited = row.limited.saturating_add(1);
-            return Verdict::Limited { retry_after };
+            return Verdict::Limited { retry_after, place: RowPlace::of(row, false) };
         }
         // Only ever raised under the shard's lock, so it cannot pass the limit looked at above.
-        let permit = self.spec.concurrent.map(|_| {
-            row.in_flight.fetch_add(1, Ordering::Relaxed);
-            ConcurrencyPermit { in_flight: row.in_flight.clone() }
-        });
-        Verdict::Admitted { permit }
+        Verdict::Admitted { place: RowPlace::of(row, self.counts_in_flight) }
+    }
+
+    /// A number of a row; 0 for one that is not stored.
+    fn value(&self, row: &Row, what: DataType, now: Instant) -> u64 {
+        match what {
+            DataType::Gpc0 => row.limited,
+            DataType::ConnCur => u64::from(row.in_flight()),
+            DataType::HttpReqCnt => row.total,
+            // With a list of its own the table has a period of its own for it.
+            DataType::HttpReqRate if row.numbers.is_none() => row.window.estimate(self.period, now),
+            _ => row.numbers.as_ref().and_then(|numbers| numbers.get(what, now)).unwrap_or(0),
+        }
+    }
+
+    /// Sets numbers of a key given as it is shown, which is made if there is none. All or none.
+    pub fn set(&self, key: &str, values: &[(DataType, u64)], now: Instant) -> Result<(), SetError> {
+        let key = parse_key(&self.spec, key).ok_or(SetError::Key)?;
+        if values.iter().any(|(what, _)| !self.spec.stores(*what)) {
+            return Err(SetError::NotStored);
+        }
+        let mut shard = self.shard(&key).lock();
+        let row = shard.touch(&key, self.expire, now);
+        for (what, value) in values {
+            match what {
+                DataType::Gpc0 => row.limited = *value,
+                DataType::HttpReqCnt => row.total = *value,
+                // Requests in flight are what they are.
+                DataType::ConnCur => {}
+                DataType::HttpReqRate if row.numbers.is_none() => row.window = Window::holding(*value, now),
+                what => {
+                    if let Some(numbers) = &row.numbers {
+                        numbers.set(*what, *value, now);
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Every key that has not expired, in no particular order.
@@ -174,6 +263,7 @@ impl RateTable {
                     in_flight,
                     total: row.total,
                     limited: row.limited,
+                    values: self.shown.iter().map(|stored| self.value(row, stored.what, now)).collect(),
                 }
             }));
         }

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::{ConcurrencyPermit, KeyPart, LimitAction, RateLimitSpec, RateTable, TableRow, Verdict};
+use super::{
+    DataType, KeyPart, LimitAction, RateLimitSpec, RateTable, RequestEnd, RowPlace, SetError, Stored, TableRow,
+    Threshold, Verdict,
+};
 use crate::core::units::Rate;
 
 fn spec(rate: Option<(u32, u64)>, burst: u32, concurrent: Option<u32>, table_size: usize) -> Arc<RateLimitSpec> {
@@ -21,6 +24,9 @@ fn spec(rate: Option<(u32, u64)>, burst: u32, concurrent: Option<u32>, table_siz
         except: Vec::new(),
         table_size,
         expire: Duration::from_secs(60),
+        store: [].into(),
+        deny_if: Vec::new(),
+        deny_status: 403,
     })
 }
 
@@ -36,13 +42,13 @@ fn secs(value: u64) -> Duration {
 }
 
 fn is_admitted(table: &RateTable, text: &str, now: Instant) -> bool {
-    matches!(table.admit(&key(text), now), Verdict::Admitted { .. })
+    matches!(table.admit(&key(text), true, now), Verdict::Admitted { .. })
 }
 
-fn permit(table: &RateTable, text: &str, now: Instant) -> Option<ConcurrencyPermit> {
-    match table.admit(&key(text), now) {
-        Verdict::Admitted { permit } => Some(permit.expect("the limit counts requests in flight")),
-        Verdict::Limited { .. } => None,
+fn permit(table: &RateTable, text: &str, now: Instant) -> Option<RowPlace> {
+    match table.admit(&key(text), true, now) {
+        Verdict::Admitted { place } => Some(place.expect("the limit counts requests in flight")),
+        Verdict::Limited { .. } | Verdict::Denied { .. } => None,
     }
 }
 
@@ -70,7 +76,9 @@ fn keys_are_limited_apart() {
     ] {
         assert_eq!(is_admitted(&table, text, start + secs(at)), expected, "{text} at {at} s");
     }
-    let Verdict::Limited { retry_after } = table.admit(&key("a"), start + secs(3)) else { panic!("over its limit") };
+    let Verdict::Limited { retry_after, .. } = table.admit(&key("a"), true, start + secs(3)) else {
+        panic!("over its limit")
+    };
     assert_eq!(retry_after, secs(1));
     assert_eq!(
         row(&table, "a", start + secs(3)),
@@ -81,7 +89,8 @@ fn keys_are_limited_apart() {
             rate_count: 9,
             in_flight: 0,
             total: 9,
-            limited: 4
+            limited: 4,
+            values: vec![4, 0, 9, 9],
         })
     );
     assert_eq!(table.len(), 2);
@@ -188,8 +197,7 @@ fn a_full_table_forgets_the_expired_first() {
 fn a_table_full_of_keys_in_use_stays_bounded_and_its_counts_true() {
     let now = Instant::now();
     let table = RateTable::new(spec(None, 1, Some(1), 3));
-    let mut held: Vec<ConcurrencyPermit> =
-        (0..10).map(|number| permit(&table, &format!("k{number}"), now).unwrap()).collect();
+    let mut held: Vec<RowPlace> = (0..10).map(|number| permit(&table, &format!("k{number}"), now).unwrap()).collect();
     table.check_invariants();
     assert_eq!(table.len(), 3);
     let last = held.pop().unwrap();
@@ -320,6 +328,92 @@ fn many_threads_never_hold_more_places_than_there_are() {
     assert_eq!(row(&table, "a", now).unwrap().in_flight, 0);
 }
 
+fn tracking(store: &[(DataType, u64)], deny_if: &[(DataType, u64)]) -> RateTable {
+    let stored =
+        |(what, seconds): &(DataType, u64)| Stored { what: *what, period: what.is_rate().then(|| secs(*seconds)) };
+    RateTable::new(Arc::new(RateLimitSpec {
+        action: LimitAction::Track,
+        store: store.iter().map(stored).collect(),
+        deny_if: deny_if.iter().map(|(what, least)| Threshold { what: *what, least: *least }).collect(),
+        ..(*spec(None, 1, None, 1000)).clone()
+    }))
+}
+
+fn values(table: &RateTable, text: &str, now: Instant) -> Vec<u64> {
+    row(table, text, now).map(|row| row.values).unwrap_or_default()
+}
+
+#[test]
+fn everything_that_can_be_stored_is_counted() {
+    let start = Instant::now();
+    let store: Vec<(DataType, u64)> = DataType::ALL.iter().map(|what| (*what, 10)).collect();
+    let table = tracking(&store, &[]);
+    let ask = |first| match table.admit(&key("a"), first, start) {
+        Verdict::Admitted { place } => place.expect("its end is counted"),
+        other => panic!("{other:?}"),
+    };
+    let (one, two, three) = (ask(true), ask(false), ask(true));
+    one.count_end(&RequestEnd { bytes_in: 10, bytes_out: 100, error: true, failure: false }, start);
+    two.count_end(&RequestEnd { bytes_in: 20, bytes_out: 200, error: false, failure: true }, start);
+    drop((one, two));
+    // gpt0 gpc0 conn_cnt conn_rate conn_cur sess_cnt sess_rate http_req_cnt http_req_rate http_err_cnt http_err_rate
+    // bytes_in_cnt bytes_in_rate bytes_out_cnt bytes_out_rate gpc1 http_fail_cnt http_fail_rate
+    assert_eq!(values(&table, "a", start), [0, 0, 3, 3, 1, 2, 2, 3, 3, 1, 1, 30, 30, 300, 300, 0, 1, 1]);
+    let later = values(&table, "a", start + secs(25));
+    assert_eq!(later, [0, 0, 3, 0, 1, 2, 0, 3, 0, 1, 0, 30, 0, 300, 0, 0, 1, 0], "rates fade, counts stay");
+    drop(three);
+    assert_eq!(row(&table, "a", start).unwrap().in_use, 0);
+}
+
+#[test]
+fn numbers_are_set_and_act() {
+    use DataType::{Gpc0, Gpt0, HttpReqCnt, HttpReqRate};
+    let start = Instant::now();
+    let table = tracking(&[(Gpt0, 0), (Gpc0, 0), (HttpReqRate, 10)], &[(Gpt0, 1), (HttpReqRate, 5)]);
+    let denied = |text: &str, now| matches!(table.admit(&key(text), true, now), Verdict::Denied { .. });
+    assert!(!denied("a", start));
+    assert_eq!(table.set("a", &[(Gpt0, 1), (Gpc0, 7)], start), Ok(()));
+    assert!(denied("a", start) && !denied("b", start));
+    assert_eq!(values(&table, "a", start), [1, 7, 2]);
+    assert_eq!(table.set("a", &[(Gpt0, 0)], start), Ok(()));
+    assert!(!denied("a", start));
+    assert_eq!(table.set("new", &[(HttpReqRate, 40)], start), Ok(()));
+    assert_eq!(values(&table, "new", start + secs(9)), [0, 0, 40], "it stands for a period");
+    assert_eq!(values(&table, "new", start + secs(15)), [0, 0, 20], "and fades over the next");
+    assert_eq!(table.set("a", &[(Gpt0, 1), (HttpReqCnt, 1)], start), Err(SetError::NotStored));
+    assert_eq!(values(&table, "a", start)[0], 0, "all or none");
+    assert_eq!(table.set("a|b", &[(Gpt0, 1)], start), Err(SetError::Key));
+    // Four asked, the fifth is one too many.
+    for _ in 0..3 {
+        assert!(!denied("c", start));
+    }
+    assert!(!denied("c", start) && denied("c", start));
+}
+
+#[test]
+fn a_limits_own_numbers_can_be_set_too() {
+    let now = Instant::now();
+    let limit = RateLimitSpec {
+        deny_if: vec![Threshold { what: DataType::Gpc0, least: 2 }],
+        ..(*spec(Some((1, 1000)), 1, None, 1000)).clone()
+    };
+    let table = RateTable::new(Arc::new(limit));
+    assert!(is_admitted(&table, "a", now) && !is_admitted(&table, "a", now) && !is_admitted(&table, "a", now));
+    assert_eq!(table.set("a", &[(DataType::Gpc0, 2), (DataType::HttpReqCnt, 9)], now), Ok(()));
+    assert!(matches!(table.admit(&key("a"), false, now), Verdict::Denied { place: None }));
+    assert_eq!(row(&table, "a", now).unwrap().total, 10);
+}
+
+#[test]
+fn a_changed_limit_keeps_what_is_stored_as_before() {
+    let now = Instant::now();
+    let old = tracking(&[(DataType::Gpt0, 0)], &[]);
+    assert_eq!(old.set("a", &[(DataType::Gpt0, 3)], now), Ok(()));
+    assert_eq!(values(&old.carry_over(old.spec().clone(), now), "a", now), [3]);
+    let other = tracking(&[(DataType::Gpt0, 0), (DataType::Gpc1, 0)], &[]);
+    assert_eq!(values(&old.carry_over(other.spec().clone(), now), "a", now), [0, 0]);
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Admit(u8),
@@ -351,7 +445,7 @@ proptest! {
     ) {
         let mut now = Instant::now();
         let table = RateTable::new(spec(Some((1, 1)), 3, Some(concurrent), table_size));
-        let mut held: Vec<(String, ConcurrencyPermit)> = Vec::new();
+        let mut held: Vec<(String, RowPlace)> = Vec::new();
         for step in steps {
             match step {
                 Step::Admit(number) => {

@@ -7,6 +7,7 @@ pub mod index;
 pub mod redirect;
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use regex::bytes::Regex;
@@ -14,6 +15,7 @@ use regex::bytes::Regex;
 use crate::core::filter::{HeaderRule, Template};
 use crate::core::fleet::spec::BackendIndex;
 use crate::core::http::Head;
+use crate::core::pattern::{LivePatterns, PatternId};
 
 pub use index::RouteIndex;
 pub use redirect::render_redirect;
@@ -33,6 +35,8 @@ pub struct Route {
     pub query: Vec<ValueCondition>,
     /// Schemes: `Some(true)` only requests that came over TLS, `Some(false)` only plain ones.
     pub tls: Option<bool>,
+    /// Lists of networks the client must be in one of; any client when empty.
+    pub clients: Vec<PatternId>,
     /// What happens.
     pub action: RouteAction,
     /// Header rules on requests of this route, after the frontend's.
@@ -90,10 +94,23 @@ pub enum ValueTest {
 pub enum RouteAction {
     /// It goes to a backend.
     Backend(BackendIndex),
+    /// It goes to the backend that a map names for its host. HAProxy: `use_backend %[req.hdr(host),lower,map(…)]`.
+    HostMap(HostMap),
     /// The client is sent elsewhere.
     Redirect(Redirect),
     /// It is answered here.
     Respond(FixedAnswer),
+}
+
+/// A choice of the backend by host (`host_map`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostMap {
+    /// The map.
+    pub map: PatternId,
+    /// Where hosts go that it names no backend for; without it the route does not take them.
+    pub default: Option<BackendIndex>,
+    /// The backends it named at the start.
+    pub named: Vec<BackendIndex>,
 }
 
 /// A redirect (`redirect`).
@@ -141,6 +158,10 @@ pub struct RouteFacts<'a> {
     pub host: &'a str,
     /// Whether it came over TLS.
     pub tls: bool,
+    /// The client, after trusted forwarding fields were applied.
+    pub client: IpAddr,
+    /// The lists in force.
+    pub patterns: &'a LivePatterns,
 }
 
 /// The first route that takes the request, looked for one after the other.
@@ -180,6 +201,7 @@ impl Route {
     fn takes(&self, facts: &RouteFacts<'_>) -> bool {
         let head = facts.head;
         self.tls.is_none_or(|tls| tls == facts.tls)
+            && (self.clients.is_empty() || facts.patterns.holds_client(&self.clients, facts.client))
             && (self.methods.is_empty() || self.methods.iter().any(|method| method.as_bytes() == head.method()))
             && (self.paths.is_empty() || self.paths.iter().any(|path| path.matches(head.path())))
             && self.headers.iter().all(|condition| condition.test.holds(head.get_all(condition.name.as_bytes())))
@@ -188,6 +210,17 @@ impl Route {
                 let parameters = parameters(head.query().unwrap_or_default());
                 condition.test.holds(parameters.filter(|(n, _)| **n == *name).map(|(_, value)| value))
             })
+            && match &self.action {
+                RouteAction::HostMap(map) => map.default.is_some() || map.backend(facts).is_some(),
+                RouteAction::Backend(_) | RouteAction::Redirect(_) | RouteAction::Respond(_) => true,
+            }
+    }
+}
+
+impl HostMap {
+    /// The backend for a request; `None` when there is neither an entry nor a default.
+    pub fn backend(&self, facts: &RouteFacts<'_>) -> Option<BackendIndex> {
+        facts.patterns.backend_for(self.map, facts.host).or(self.default)
     }
 }
 

@@ -14,10 +14,17 @@ fn route() -> Route {
         headers: Vec::new(),
         query: Vec::new(),
         tls: None,
+        clients: Vec::new(),
         action: RouteAction::Backend(BackendIndex(0)),
         request_rules: Vec::new(),
         response_rules: Vec::new(),
     }
+}
+
+/// Facts of a process without lists.
+fn facts<'a>(head: &'a Head, host: &'a str, tls: bool) -> RouteFacts<'a> {
+    static NONE: std::sync::LazyLock<LivePatterns> = std::sync::LazyLock::new(LivePatterns::default);
+    RouteFacts { head, host, tls, client: IpAddr::from([192, 0, 2, 1]), patterns: &NONE }
 }
 
 fn host(pattern: &str) -> HostPattern {
@@ -30,7 +37,7 @@ fn host(pattern: &str) -> HostPattern {
 
 fn takes(route: Route, method: &str, target: &str, fields: &[(&str, &str)], host: &str, tls: bool) -> bool {
     let head = request(method, target, fields);
-    let facts = RouteFacts { head: &head, host, tls };
+    let facts = self::facts(&head, host, tls);
     let routes = [route];
     let found = find(&routes, &facts);
     assert_eq!(RouteIndex::new(&routes).find(&routes, &facts), found);
@@ -116,7 +123,7 @@ fn ten_thousand_hosts() {
     let index = RouteIndex::new(&routes);
     let head = request("GET", "/", &[]);
     for (name, expected) in [("h0.example", 0), ("h9999.example", 9999), ("x.example", 10_000), ("other", 10_001)] {
-        let facts = RouteFacts { head: &head, host: name, tls: false };
+        let facts = self::facts(&head, name, false);
         assert_eq!(index.find(&routes, &facts), Some(expected), "{name}");
         assert_eq!(find(&routes, &facts), Some(expected), "{name}");
     }
@@ -144,7 +151,7 @@ proptest! {
         post: bool,
     ) {
         let head = request(if post { "POST" } else { "GET" }, "/", &[]);
-        let facts = RouteFacts { head: &head, host: &name, tls };
+        let facts = self::facts(&head, &name, tls);
         prop_assert_eq!(RouteIndex::new(&routes).find(&routes, &facts), find(&routes, &facts));
     }
 }
@@ -184,4 +191,59 @@ fn redirects() {
         assert_eq!(location(to.clone(), target, "a.example"), expected, "{to:?} {target}");
     }
     assert_eq!(location(scheme(None), "//evil.example", ""), "/evil.example", "no host, no other host either");
+}
+
+#[test]
+fn lists_choose_routes_and_backends() {
+    use crate::core::pattern::{ListKind, Matching, Pattern, PatternSpec, Patterns};
+    let spec = |kind, matching, entries: &[(&str, &str)]| PatternSpec {
+        kind,
+        matching,
+        file: None,
+        sample: "src",
+        uses: Vec::new(),
+        patterns: entries.iter().map(|(key, value)| Pattern::parse(matching, key, value).unwrap()).collect(),
+    };
+    let specs = vec![
+        spec(ListKind::Map, Matching::Host, &[("a.example", "api"), ("*.b.example", "web"), ("c.example", "gone")]),
+        spec(ListKind::Acl, Matching::Network, &[("10.0.0.0/8", "")]),
+    ];
+    let patterns = Patterns::new(specs, ["web", "api"].into_iter());
+    let map = |default| {
+        RouteAction::HostMap(HostMap {
+            map: PatternId(0),
+            default: default,
+            named: vec![BackendIndex(1), BackendIndex(0)],
+        })
+    };
+    let office = Route { clients: vec![PatternId(1)], action: RouteAction::Backend(BackendIndex(7)), ..route() };
+    let strict = Route { action: map(None), ..route() };
+    let open = Route { action: map(Some(BackendIndex(5))), ..route() };
+    let head = request("GET", "/", &[]);
+    let goes = |routes: &[Route], host: &str, client: &str| {
+        let facts =
+            RouteFacts { client: client.parse().unwrap(), patterns: patterns.live(), ..facts(&head, host, false) };
+        let found = find(routes, &facts)?;
+        assert_eq!(RouteIndex::new(routes).find(routes, &facts), Some(found));
+        match &routes[found].action {
+            RouteAction::Backend(backend) => Some(backend.0),
+            RouteAction::HostMap(map) => map.backend(&facts).map(|backend| backend.0),
+            _ => None,
+        }
+    };
+    let all = [office, open];
+    for (host, client, expected) in [
+        ("a.example", "10.1.2.3", 7),
+        ("a.example", "11.1.2.3", 1),
+        ("x.b.example", "11.1.2.3", 0),
+        ("b.example", "11.1.2.3", 5),
+        ("c.example", "11.1.2.3", 5),
+        ("nowhere", "::1", 5),
+    ] {
+        assert_eq!(goes(&all, host, client), Some(expected), "{host} {client}");
+    }
+    let strict = [strict];
+    assert_eq!(goes(&strict, "a.example", "::1"), Some(1));
+    assert_eq!(goes(&strict, "nowhere", "::1"), None);
+    assert_eq!(goes(&strict, "c.example", "::1"), None, "an entry that names no backend");
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use super::{End, Epilogue, Next, Stream, Tunnel};
+use crate::core::limit::RequestEnd;
 use crate::core::log::record::{ConnectionCounts, Record, RequestLine};
 use crate::core::log::severity;
 use crate::core::stats::Counters;
@@ -92,7 +93,7 @@ impl Epilogue {
             self.write_log(worker, connection, end);
         }
         self.sessions = None;
-        self.permits.clear();
+        self.count_in_tables(end, now);
         worker.shelve_scratch(self.scratch);
         now
     }
@@ -156,6 +157,23 @@ impl Epilogue {
             if let Some(server) = of_server {
                 self.count_times(shard, server);
             }
+        }
+    }
+
+    /// Tells the tables of rate limits how the request ended, and leaves them.
+    fn count_in_tables(&mut self, end: End, now: Instant) {
+        if self.row_places.is_empty() {
+            return;
+        }
+        let refused = matches!(end.cause, Cause::Denied(_) | Cause::Tarpitted);
+        let ended = RequestEnd {
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            error: refused || matches!(self.status, Some(400..=499)),
+            failure: !refused && matches!(self.status, Some(500 | 502..=504 | 506..=599)),
+        };
+        for place in self.row_places.drain(..) {
+            place.count_end(&ended, now);
         }
     }
 

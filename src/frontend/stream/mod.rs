@@ -17,6 +17,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use super::connection::Connection;
 use super::registry::Doing;
 use super::worker::{Pinned, Worker};
@@ -24,7 +26,7 @@ use crate::backend::Lease;
 use crate::core::fleet::snapshot::{BackendView, FrontendView};
 use crate::core::http::Head;
 use crate::core::http::h1::{Body, RequestFraming};
-use crate::core::limit::ConcurrencyPermit;
+use crate::core::limit::RowPlace;
 use crate::core::log::record::{CapturedValue, Timers};
 use crate::core::termination::{Cause, Phase};
 use crate::runtime::buffer::Buffer;
@@ -134,7 +136,8 @@ struct Epilogue {
     server: Option<usize>,
     lease: Option<Lease>,
     sessions: Option<BackendPlace>,
-    permits: Vec<ConcurrencyPermit>,
+    /// Its parts in the tables of rate limits.
+    row_places: SmallVec<[RowPlace; 2]>,
     first_byte: Instant,
     /// The clock as last read: good enough for what follows without a wait.
     latest: Instant,
@@ -252,7 +255,7 @@ impl<'c> Stream<'c> {
                 server: None,
                 lease: None,
                 sessions: None,
-                permits: Vec::new(),
+                row_places: SmallVec::new(),
                 first_byte,
                 latest: first_byte,
                 accepted_us: clock::wall_us(),
@@ -290,6 +293,7 @@ impl<'c> Stream<'c> {
     async fn phases(&mut self) -> Result<End, End> {
         self.read_head().await?;
         self.understand()?;
+        self.deny()?;
         self.limit().await?;
         match self.route() {
             rules::Decision::Backend(backend) => self.proxy(backend).await,

@@ -11,6 +11,7 @@ use crate::core::fleet::spec::RequestIdSpec;
 use crate::core::http::h1::Body;
 use crate::core::http::{Head, cookie, forwarded, hop, host};
 use crate::core::limit::{self, KeyFacts, LimitAction, Verdict};
+use crate::core::pattern::RequestFacts;
 use crate::core::route::{self, FixedAnswer, RouteAction, RouteFacts};
 use crate::core::stats::counters::Counter;
 use crate::core::termination::{Cause, Phase};
@@ -90,6 +91,27 @@ impl Stream<'_> {
         self.e.client.map_or(IpAddr::from([127, 0, 0, 1]), |a| a.ip())
     }
 
+    /// Asks every list of the frontend's denials.
+    pub(super) fn deny(&mut self) -> Result<(), End> {
+        let snapshot = self.e.snapshot.clone();
+        let rules = &snapshot.frontends[self.e.frontend].spec.deny;
+        if rules.is_empty() {
+            return Ok(());
+        }
+        let scratch = &self.e.scratch;
+        let facts = RequestFacts { client: self.client_ip(), host: &scratch.host, head: &scratch.request };
+        match rules.iter().find(|rule| rule.denies(&facts, &self.worker.shared.patterns)) {
+            None => Ok(()),
+            Some(rule) => Err(self.denied(rule.status)),
+        }
+    }
+
+    /// A refusal that waiting a little may or may not help.
+    fn denied(&mut self, status: u16) -> End {
+        self.retry_after(Duration::from_secs(1));
+        End::new(Cause::Denied(status), Phase::Request)
+    }
+
     /// Asks every rate limit of the frontend.
     pub(super) async fn limit(&mut self) -> Result<(), End> {
         let Some(tables) = self.worker.shared.rate_tables.get(self.e.frontend) else { return Ok(()) };
@@ -98,6 +120,7 @@ impl Stream<'_> {
         }
         let client = self.client_ip();
         let now = clock::now();
+        let first = self.connection.requests == 0;
         let mut held = None;
         for table in tables {
             let spec = table.spec();
@@ -116,9 +139,15 @@ impl Stream<'_> {
             if !limit::build_key(spec, &facts, &mut scratch.text) {
                 continue;
             }
-            match table.admit(&scratch.text, now) {
-                Verdict::Admitted { permit } => self.e.permits.extend(permit),
-                Verdict::Limited { retry_after } => {
+            match table.admit(&scratch.text, first, now) {
+                Verdict::Admitted { place } => self.e.row_places.extend(place),
+                Verdict::Denied { place } => {
+                    self.e.row_places.extend(place);
+                    self.e.limited_by = Some(spec.clone());
+                    return Err(self.denied(spec.deny_status));
+                }
+                Verdict::Limited { retry_after, place } => {
+                    self.e.row_places.extend(place);
                     self.e.limited_by = Some(spec.clone());
                     match spec.action {
                         LimitAction::LogOnly => {
@@ -178,13 +207,23 @@ impl Stream<'_> {
         let snapshot = self.e.snapshot.clone();
         let spec = &snapshot.frontends[self.e.frontend].spec;
         self.apply_request_rules(&spec.request_rules);
-        let facts =
-            RouteFacts { head: &self.e.scratch.request, host: &self.e.scratch.host, tls: self.connection.io.is_tls() };
+        let facts = RouteFacts {
+            head: &self.e.scratch.request,
+            host: &self.e.scratch.host,
+            tls: self.connection.io.is_tls(),
+            client: self.client_ip(),
+            patterns: &self.worker.shared.patterns,
+        };
         let index = self.worker.shared.route_indexes.get(self.e.frontend);
         let found = match index {
             Some(index) => index.find(&spec.routes, &facts),
             None => route::find(&spec.routes, &facts),
         };
+        let backend = found.and_then(|number| match &spec.routes[number].action {
+            RouteAction::Backend(backend) => Some(*backend),
+            RouteAction::HostMap(map) => map.backend(&facts),
+            RouteAction::Redirect(_) | RouteAction::Respond(_) => None,
+        });
         let Some(number) = found else {
             self.e.no_route = true;
             return Decision::Local(Local::Fixed(spec.no_route.clone()));
@@ -193,7 +232,14 @@ impl Stream<'_> {
         let route = &spec.routes[number];
         self.apply_request_rules(&route.request_rules);
         match &route.action {
-            RouteAction::Backend(backend) => Decision::Backend(backend.0 as usize),
+            RouteAction::Backend(_) | RouteAction::HostMap(_) => match backend {
+                Some(backend) => Decision::Backend(backend.0 as usize),
+                // The entry that made the route take the request went at this very moment.
+                None => {
+                    self.e.no_route = true;
+                    Decision::Local(Local::Fixed(spec.no_route.clone()))
+                }
+            },
             RouteAction::Respond(answer) => Decision::Local(Local::Fixed(answer.clone())),
             RouteAction::Redirect(redirect) => {
                 let scratch = &mut *self.e.scratch;
