@@ -18,6 +18,8 @@ pub struct Model {
     pub fleet: FleetSpec,
     /// Every listening socket of every frontend.
     pub binds: Vec<Bind>,
+    /// Warnings that were given about it (`TotalWarnings`).
+    pub warnings: u32,
 }
 
 /// Descriptors kept for everything that is not a connection: files, epoll, timers, admin and log sockets.
@@ -170,6 +172,8 @@ pub struct Bind {
     pub tls: Option<BindTls>,
     /// Kernel accept queue (`backlog`, default 4096).
     pub backlog: u32,
+    /// Its name in logs and, with `socket_stats`, in statistics; its number when absent.
+    pub name: Option<Box<str>>,
 }
 
 /// Where a frontend listens.

@@ -45,7 +45,9 @@ impl Lowering<'_> {
             BindAddress::Tcp(tcp) => self.listen(at, ListenAddress::Tcp(*tcp)),
             BindAddress::Unix(unix) => self.listen(at, ListenAddress::Unix(unix.path.clone())),
         }
-        Some(Bind { frontend, address, tls, backlog: full.backlog.as_deref().copied().unwrap_or(BACKLOG_DEFAULT) })
+        let name = full.name.as_ref().map(|name| self.name(name.id(), name.as_ref(), "bind"));
+        let backlog = full.backlog.as_deref().copied().unwrap_or(BACKLOG_DEFAULT);
+        Some(Bind { frontend, address, tls, backlog, name })
     }
 
     fn bind_address(&mut self, at: NodeId, written: &text::Address, full: &raw::Bind) -> Option<BindAddress> {

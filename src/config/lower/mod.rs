@@ -112,7 +112,7 @@ pub(super) fn lower(file: &At<File>, names: &Names, env: &dyn Environment, repor
             }
         }
     }
-    let model = Model { global, fleet, binds };
+    let model = Model { global, fleet, binds, warnings: 0 };
     cx.descriptors(file.global.as_ref(), &model);
     Some(model)
 }

@@ -45,6 +45,8 @@ pub(in crate::config) struct Frontend {
     pub no_route: Opt<Answer>,
     /// Whether connections that close without a byte are logged. Default: false.
     pub log_null: Opt<bool>,
+    /// Whether each listening socket has a row of its own in the statistics. Default: false.
+    pub socket_stats: Opt<bool>,
 }
 
 /// An address, or one with more to it.
@@ -62,6 +64,8 @@ pub(in crate::config) enum BindChoice {
 pub(in crate::config) struct Bind {
     /// `0.0.0.0:80`, `[::]:80` or `unix:/path`. Required.
     pub address: Opt<Address>,
+    /// Its name in logs and statistics. Default: its number.
+    pub name: Opt<Text>,
     /// TLS. Default: plain.
     pub tls: Opt<BindTls>,
     /// Kernel accept queue. Default: 4096.

@@ -76,6 +76,19 @@ pub struct FrontendSpec {
     pub no_route: FixedAnswer,
     /// Whether connections that close without a byte are logged too. Off by default, as HAProxy's `option dontlognull`.
     pub log_null: bool,
+    /// Its listening sockets in order, when they are counted one by one (`socket_stats`); else empty.
+    pub listeners: Vec<ListenerSpec>,
+}
+
+/// A listening socket that is counted by itself. HAProxy: `option socket-stats`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerSpec {
+    /// Its name; `sock-1`, `sock-2` and so on where none was given.
+    pub name: Box<str>,
+    /// Address and port, or `unix` (`addr`).
+    pub address: Box<str>,
+    /// `tcpv4`, `tcpv6` or `unix_stream` (`proto`).
+    pub protocol: &'static str,
 }
 
 /// Waits on the client side of a stream. HAProxy: `timeout http-request`, `http-keep-alive`, `client`.

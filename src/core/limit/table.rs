@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -39,6 +39,7 @@ pub struct RateTable {
     period: Duration,
     hasher: RandomState,
     shards: Box<[Mutex<Shard>]>,
+    refused: AtomicU64,
 }
 
 /// The answer to one request.
@@ -101,6 +102,7 @@ impl RateTable {
             period,
             hasher: RandomState::new(),
             shards: (0..shards).map(|_| Mutex::new(Shard::new(size / shards))).collect(),
+            refused: AtomicU64::new(0),
             spec,
         }
     }
@@ -108,7 +110,8 @@ impl RateTable {
     /// The same limit under a changed spec, for a reload: every key keeps its counts, its requests in flight and the
     /// share of its bucket that it owes. If the key is made of other parts now, nothing can be kept.
     pub fn carry_over(&self, spec: Arc<RateLimitSpec>, now: Instant) -> RateTable {
-        let next = RateTable::new(spec);
+        let mut next = RateTable::new(spec);
+        next.refused = AtomicU64::new(self.refused());
         if next.spec.key != self.spec.key {
             return next;
         }
@@ -143,12 +146,14 @@ impl RateTable {
             && row.in_flight() >= concurrent
         {
             row.limited = row.limited.saturating_add(1);
+            self.refused.fetch_add(1, Ordering::Relaxed);
             return Verdict::Limited { retry_after: CONCURRENCY_WAIT };
         }
         if let Some(flow) = &self.flow
             && let Err(retry_after) = row.bucket.take(flow, now)
         {
             row.limited = row.limited.saturating_add(1);
+            self.refused.fetch_add(1, Ordering::Relaxed);
             return Verdict::Limited { retry_after };
         }
         // Only ever raised under the shard's lock, so it cannot pass the limit looked at above.
@@ -203,6 +208,11 @@ impl RateTable {
     pub fn clear(&self, keys: Option<&HashSet<&str>>, now: Instant) -> usize {
         let chosen = |row: &Row| keys.is_none_or(|keys| keys.contains(&*render_key(&row.key)));
         self.shards.iter().map(|shard| shard.lock().clear(chosen, now)).sum()
+    }
+
+    /// Requests that were over the limit so far, whatever their key; those of a dry run included.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// The limit it belongs to.
