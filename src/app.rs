@@ -115,6 +115,7 @@ fn start(model: Model, descriptors: u64) -> Result<(Started, Listening)> {
     let state_file = model.global.state_file.clone().map(StateFile::open).transpose()?;
     let now = clock::now();
     let (fleet, first_effects) = Fleet::new(&model.fleet, threads + 1, &saved, fastrand::u64(..), now);
+    give_counters(&mut contexts, &fleet);
     let (to_control, reports) = mpsc::channel(CONTROL_BACKLOG);
     let frontends = &model.fleet.frontends;
     let patterns = Patterns::new(model.patterns, model.fleet.backends.iter().map(|b| &*b.name));
@@ -146,6 +147,7 @@ fn start(model: Model, descriptors: u64) -> Result<(Started, Listening)> {
         lookup: Lookup::system(),
         resumption,
         state_file,
+        warnings: model.warnings,
         listeners: (model.binds.len() + model.global.admin.len()) as u32,
         global: model.global,
         descriptors,
@@ -193,11 +195,23 @@ fn bind_contexts(model: &Model, resumption: &Arc<Resumption>) -> Result<Vec<Bind
                 BindAddress::Unix(_) => None,
             },
             tls,
-            name: bind.name.to_string(),
+            name: bind.name.as_ref().map_or_else(|| bind.number.to_string(), ToString::to_string),
             per_source: per_source[frontend].clone(),
+            listener: None,
         });
     }
     Ok(contexts)
+}
+
+/// Gives each bind that is counted by itself its counters.
+fn give_counters(contexts: &mut [BindContext], fleet: &Fleet) {
+    for (index, frontend) in fleet.frontends().iter().enumerate() {
+        let named = frontend.live.named();
+        let binds = contexts.iter_mut().filter(|c| c.frontend == index);
+        for (context, listener) in binds.zip(&named.listeners) {
+            context.listener = Some(listener.clone());
+        }
+    }
 }
 
 /// An address as people write it.

@@ -22,6 +22,8 @@ pub struct Model {
     pub patterns: Vec<PatternSpec>,
     /// Every listening socket of every frontend.
     pub binds: Vec<Bind>,
+    /// Warnings that were given about it (`TotalWarnings`).
+    pub warnings: u32,
 }
 
 /// Descriptors kept for everything that is not a connection: files, epoll, timers, admin and log sockets.
@@ -159,8 +161,10 @@ pub enum Envelope {
 pub struct Bind {
     /// Whose.
     pub frontend: FrontendIndex,
-    /// What the log calls it: its `name`, or its number among the frontend's binds, counted from 1.
-    pub name: Box<str>,
+    /// Its place among the frontend's, counted from 1.
+    pub number: usize,
+    /// What logs and, with `socket_stats`, statistics call it; its number when absent.
+    pub name: Option<Box<str>>,
     /// Where.
     pub address: BindAddress,
     /// TLS; plain when absent.

@@ -1,10 +1,11 @@
 //! The one writer of state: events go in, the fleet changes, effects are carried out.
 //!
 //! Everything here runs on the control thread. Reading order: [`ControlHandle::apply`], `effects`, [`state_file`],
-//! [`orders`] (what the admin sockets may ask).
+//! [`orders`] (what the admin sockets may ask), `metrics` (what a scrape gets).
 
 mod effects;
 mod facts;
+mod metrics;
 pub mod orders;
 pub mod state_file;
 
@@ -52,6 +53,7 @@ pub struct Control {
     started_wall_us: u64,
     boot_time: std::time::Duration,
     listeners: u32,
+    warnings: u32,
     idleness: facts::Idleness,
     ready: bool,
 }
@@ -88,6 +90,8 @@ pub struct ControlParts {
     pub descriptors: u64,
     /// Listening sockets, admin sockets included.
     pub listeners: u32,
+    /// Warnings that the configuration was given.
+    pub warnings: u32,
 }
 
 impl ControlHandle {
@@ -114,6 +118,7 @@ impl ControlHandle {
             started_wall_us: clock::wall_us(),
             boot_time: now.saturating_duration_since(started),
             listeners: parts.listeners,
+            warnings: parts.warnings,
             idleness: facts::Idleness::new(now),
             ready: false,
         };

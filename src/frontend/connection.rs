@@ -143,6 +143,7 @@ pub fn start(worker: &Rc<Worker>, bind: Rc<BindContext>, arrival: Arrival, mut h
         _permits: permits,
     };
     let Some(config) = bind.tls.clone() else {
+        bind.count(&frontend.live, worker.shard, Counter::H1Sess);
         let connection = connection(ClientIo::Plain(socket), place, bind, accepted, 0);
         tokio::task::spawn_local(serve(worker, connection, held));
         return;
@@ -314,6 +315,7 @@ async fn handshake(
         Ok(stream) => {
             let resumed = tls::acceptor::is_resumed(&stream);
             counters.inc(worker.shard, if resumed { Counter::TlsResumed } else { Counter::TlsFull });
+            bind.count(&frontend.live, worker.shard, Counter::H1Sess);
             Some(ClientIo::Tls(Box::new(stream)))
         }
         Err(error) => {

@@ -17,7 +17,7 @@ use super::stream::Scratch;
 use crate::backend::pool::Pool;
 use crate::core::admin::StreamRow;
 use crate::core::admin::sessions::StreamState;
-use crate::core::fleet::live::FrontendLive;
+use crate::core::fleet::live::{FrontendLive, ListenerLive};
 use crate::core::fleet::snapshot::{ConnectTo, Snapshot};
 use crate::core::fleet::spec::FrontendLog;
 use crate::core::log::format::variable::Wants;
@@ -59,6 +59,25 @@ pub struct BindContext {
     pub name: String,
     /// Connections per source, of the bind's frontend.
     pub per_source: Arc<PerSource>,
+    /// Its own counters, if it has any (`socket_stats`).
+    pub listener: Option<Arc<ListenerLive>>,
+}
+
+impl BindContext {
+    /// Adds to a counter of the frontend, and of the bind itself if it is counted apart.
+    #[inline]
+    pub fn add(&self, frontend: &FrontendLive, shard: Shard, counter: Counter, n: u64) {
+        frontend.counters.add(shard, counter, n);
+        if let Some(listener) = &self.listener {
+            listener.counters.add(shard, counter, n);
+        }
+    }
+
+    /// [`BindContext::add`] of one.
+    #[inline]
+    pub fn count(&self, frontend: &FrontendLive, shard: Shard, counter: Counter) {
+        self.add(frontend, shard, counter, 1);
+    }
 }
 
 /// What a worker is made of.
@@ -404,13 +423,15 @@ fn welcome(worker: &Rc<Worker>, arrival: Arrival) {
         (Some(limit), Some(peer)) => match context.per_source.enter(peer.ip(), limit) {
             Some(place) => Some(place),
             None => {
-                frontend.live.counters.inc(worker.shard, Counter::Dcon);
+                // As HAProxy: a connection that is refused was one, but never became a session.
+                context.count(&frontend.live, worker.shard, Counter::ConnTot);
+                context.count(&frontend.live, worker.shard, Counter::Dcon);
                 return;
             }
         },
         _ => None,
     };
-    let counted = Counted::new(worker, frontend.live.clone());
+    let counted = Counted::new(worker, frontend.live.clone(), &context);
     connection::start(worker, context, arrival, Held::new(counted, place));
 }
 
@@ -419,19 +440,23 @@ fn welcome(worker: &Rc<Worker>, arrival: Arrival) {
 pub struct Counted {
     shared: Arc<Shared>,
     frontend: Arc<FrontendLive>,
+    listener: Option<Arc<ListenerLive>>,
     worker: usize,
 }
 
 impl Counted {
-    fn new(worker: &Worker, frontend: Arc<FrontendLive>) -> Counted {
+    fn new(worker: &Worker, frontend: Arc<FrontendLive>, bind: &BindContext) -> Counted {
         worker.shared.process.connections.rise();
         frontend.connections.rise();
-        frontend.counters.inc(worker.shard, Counter::Stot);
-        frontend.counters.inc(worker.shard, Counter::ConnTot);
+        if let Some(listener) = &bind.listener {
+            listener.connections.rise();
+        }
+        bind.count(&frontend, worker.shard, Counter::Stot);
+        bind.count(&frontend, worker.shard, Counter::ConnTot);
         if let Some(load) = worker.shared.worker_load.get(worker.index) {
             load.fetch_add(1, Ordering::Relaxed);
         }
-        Counted { shared: worker.shared.clone(), frontend, worker: worker.index }
+        Counted { shared: worker.shared.clone(), frontend, listener: bind.listener.clone(), worker: worker.index }
     }
 }
 
@@ -440,10 +465,16 @@ impl Drop for Counted {
         if std::thread::panicking() {
             // Caught at the connection's task: this one is lost, the others go on.
             self.frontend.counters.inc(Shard(self.worker), Counter::Eint);
+            if let Some(listener) = &self.listener {
+                listener.counters.inc(Shard(self.worker), Counter::Eint);
+            }
             tracing::error!(worker = self.worker, "a connection ended in a panic");
         }
         self.shared.process.connections.fall();
         self.frontend.connections.fall();
+        if let Some(listener) = &self.listener {
+            listener.connections.fall();
+        }
         if let Some(load) = self.shared.worker_load.get(self.worker) {
             load.fetch_sub(1, Ordering::Relaxed);
         }

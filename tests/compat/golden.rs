@@ -34,6 +34,7 @@ fn process_and_statistics() {
         Replay("033-show-stat-frontends", Csv),
         Replay("034-show-stat-backends", Csv),
         Replay("035-show-stat-servers", Csv),
+        Replay("036-show-stat-listeners", Csv),
         Replay("037-show-stat-web-servers", Csv),
         Replay("038-show-stat-web-web1", Csv),
         Replay("039-show-stat-by-iid", Csv),

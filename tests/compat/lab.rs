@@ -163,6 +163,9 @@ impl Lab {
             for counter in [Counter::Stot, Counter::ConnTot, Counter::ReqTot, Counter::Hrsp2xx] {
                 frontend.live.counters.add(Shard(0), counter, 10);
             }
+            for counter in [Counter::H1Sess, Counter::H1Req] {
+                frontend.live.counters.add(Shard(0), counter, 10);
+            }
             frontend.live.connections.rise();
             frontend.live.connections.fall();
         }
@@ -426,12 +429,21 @@ fn spec() -> FleetSpec {
         server
     });
     FleetSpec {
-        frontends: vec![frontend("fe_main", 2, vec![route(0)]), frontend("fe_tls", 3, vec![route(1), route(0)])],
+        frontends: vec![
+            listening(frontend("fe_main", 2, vec![route(0)])),
+            frontend("fe_tls", 3, vec![route(1), route(0)]),
+        ],
         backends: vec![
             backend("be_web", 4, Algorithm::RoundRobin, None, web),
             backend("be_api", 5, Algorithm::LeastConn, Some("SRV"), api.collect()),
         ],
     }
+}
+
+/// The frontend with its socket counted by itself.
+fn listening(frontend: Arc<FrontendSpec>) -> Arc<FrontendSpec> {
+    let listener = ListenerSpec { name: "plain".into(), address: "127.0.0.1:18080".into(), protocol: "tcpv4" };
+    Arc::new(FrontendSpec { listeners: vec![listener], ..(*frontend).clone() })
 }
 
 fn answer(status: u16) -> FixedAnswer {
@@ -459,6 +471,7 @@ fn frontend(name: &str, iid: u32, routes: Vec<Route>) -> Arc<FrontendSpec> {
         no_route: answer(404),
         log: Default::default(),
         log_null: false,
+        listeners: Vec::new(),
     })
 }
 
@@ -492,7 +505,7 @@ fn backend(
         server_queue_max: None,
         maintenance: false,
         maintenance_answer: answer(503),
-        pool: PoolSpec { max_idle: 64, idle_timeout: s(30) },
+        pool: PoolSpec { max_idle: u32::MAX, idle_timeout: s(30) },
         source: Vec::new(),
         request_rules: Vec::new(),
         response_rules: Vec::new(),

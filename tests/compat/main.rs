@@ -7,6 +7,7 @@
 
 mod golden;
 mod lab;
+mod metrics;
 mod own;
 mod shape;
 mod transport;

@@ -100,8 +100,7 @@ fn info(reply: &str) -> String {
 fn csv(reply: &str) -> String {
     let row = |line: &str| -> Option<String> {
         let fields: Vec<&str> = line.split(',').collect();
-        let listener = fields.get(32) == Some(&"3");
-        if ELSEWHERE.contains(&fields[0]) || listener {
+        if ELSEWHERE.contains(&fields[0]) {
             return None;
         }
         if fields.len() == 1 {
@@ -123,7 +122,7 @@ fn typed(reply: &str) -> String {
     keep_lines(reply, |l| {
         let parts: Vec<&str> = l.split('.').collect();
         let number = |n: usize| parts.get(n).and_then(|p| p.parse().ok()).unwrap_or(0usize);
-        l.is_empty() || (parts[0] != "L" && number(1) < 6 && number(3) < FIXED_COLUMNS - 1)
+        l.is_empty() || (number(1) < 6 && number(3) < FIXED_COLUMNS - 1)
     })
     .split('\n')
     .map(|l| match l.rsplit_once(':') {

@@ -14,6 +14,7 @@ mod bodies;
 mod chaos;
 mod cli;
 mod connections;
+mod counters;
 mod demo;
 mod deploy;
 mod forwarded;

@@ -37,10 +37,7 @@ impl Lowering<'_> {
             BindChoice::Full(bind) => (&**bind, bind.address.as_ref().map(|a| (a.id(), &**a))),
         };
         let tls = full.tls.as_ref().and_then(|tls| self.bind_tls(tls));
-        let name = match &full.name {
-            Some(name) => self.envelope_word(name, "bind's name"),
-            None => number.to_string().into(),
-        };
+        let name = full.name.as_ref().map(|name| self.name(name.id(), name.as_ref(), "bind"));
         let Some((at, address)) = address else {
             self.missing(at, "this bind has no `address`").help("add `address: 0.0.0.0:80`");
             return None;
@@ -51,7 +48,7 @@ impl Lowering<'_> {
             BindAddress::Unix(unix) => self.listen(at, ListenAddress::Unix(unix.path.clone())),
         }
         let backlog = full.backlog.as_deref().copied().unwrap_or(BACKLOG_DEFAULT);
-        Some(Bind { frontend, name, address, tls, backlog })
+        Some(Bind { frontend, number, name, address, tls, backlog })
     }
 
     fn bind_address(&mut self, at: NodeId, written: &text::Address, full: &raw::Bind) -> Option<BindAddress> {

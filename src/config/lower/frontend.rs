@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use super::{Lowering, first};
 use crate::config::document::NodeId;
-use crate::config::model::{Bind, Global};
+use crate::config::model::{Bind, BindAddress, Global};
 use crate::config::raw::{At, frontend as raw, text};
 use crate::core::filter::{CaptureSpec, CookieCapture, HeaderCapture};
-use crate::core::fleet::spec::{ClientTimeouts, ForwardFields, FrontendIndex, FrontendSpec, HttpLimits, RequestIdSpec};
+use crate::core::fleet::spec::{
+    ClientTimeouts, ForwardFields, FrontendIndex, FrontendSpec, HttpLimits, ListenerSpec, RequestIdSpec,
+};
 
 impl Lowering<'_> {
     /// Lowers a frontend; its sockets are added to `binds`.
@@ -29,11 +31,26 @@ impl Lowering<'_> {
                 if items.is_empty() {
                     self.missing(bind.id(), format!("frontend `{}` listens nowhere", **name)).help("add `0.0.0.0:80`");
                 }
+                let first = binds.len();
                 for (number, (at, item)) in items.into_iter().enumerate() {
-                    binds.extend(self.bind(FrontendIndex(index), number + 1, at, item));
+                    let Some(bind) = self.bind(FrontendIndex(index), number + 1, at, item) else { continue };
+                    let named = |other: &Bind| bind.name.is_some() && other.name == bind.name;
+                    if let Some(name) = bind.name.as_deref().filter(|_| binds[first..].iter().any(named)) {
+                        self.error(at, format!("two binds of this frontend are called `{name}`"))
+                            .help("name each differently: statistics and logs tell them apart by it");
+                    }
+                    if bind.name.as_deref().is_some_and(|name| name.starts_with("sock-")) {
+                        self.error(at, "names that begin with `sock-` are those of binds without a name")
+                            .help("choose another one");
+                    }
+                    binds.push(bind);
                 }
             }
         }
+        let listeners = match written.socket_stats.as_deref() {
+            Some(true) => listeners(binds, FrontendIndex(index)),
+            _ => Vec::new(),
+        };
         let maxconn = first!(maxconn in Some(&**written), self.defaults);
         let log_null = first!(log_null in Some(&**written), self.defaults);
         FrontendSpec {
@@ -55,6 +72,7 @@ impl Lowering<'_> {
             no_route: self.answer(written.no_route.as_ref(), 404),
             log_null: log_null.is_some_and(|on| **on),
             log: self.frontend_log(Some(&**written)),
+            listeners,
         }
     }
 
@@ -187,6 +205,20 @@ impl Lowering<'_> {
         }
         captures
     }
+}
+
+/// The frontend's sockets as statistics show them.
+fn listeners(binds: &[Bind], frontend: FrontendIndex) -> Vec<ListenerSpec> {
+    let of_frontend = binds.iter().filter(|b| b.frontend == frontend);
+    let listener = |bind: &Bind| {
+        let (address, protocol) = match &bind.address {
+            BindAddress::Tcp(address) => (address.to_string(), if address.is_ipv4() { "tcpv4" } else { "tcpv6" }),
+            BindAddress::Unix(_) => ("unix".to_owned(), "unix_stream"),
+        };
+        let name = bind.name.clone().unwrap_or_else(|| format!("sock-{}", bind.number).into());
+        ListenerSpec { name, address: address.into(), protocol }
+    };
+    of_frontend.map(listener).collect()
 }
 
 fn max_bytes(written: Option<&u32>) -> usize {

@@ -126,7 +126,7 @@ pub(super) fn lower(file: &At<File>, names: &Names, env: &dyn Environment, repor
         }
     }
     let patterns = std::mem::take(&mut cx.patterns);
-    let model = Model { global, fleet, patterns, binds };
+    let model = Model { global, fleet, patterns, binds, warnings: 0 };
     cx.descriptors(file.global.as_ref(), &model);
     Some(model)
 }

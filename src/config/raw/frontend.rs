@@ -56,6 +56,8 @@ pub(in crate::config) struct Frontend {
     pub logasap: Opt<bool>,
     /// Whether lines of requests that went wrong have level `err`. Default: false.
     pub log_separate_errors: Opt<bool>,
+    /// Whether each listening socket has a row of its own in the statistics. Default: false.
+    pub socket_stats: Opt<bool>,
 }
 
 /// An address, or one with more to it.
@@ -73,7 +75,7 @@ pub(in crate::config) enum BindChoice {
 pub(in crate::config) struct Bind {
     /// `0.0.0.0:80`, `[::]:80` or `unix:/path`. Required.
     pub address: Opt<Address>,
-    /// What logs of failed handshakes call it. Default: its number among the frontend's binds.
+    /// Its name in logs and statistics. Default: its number among the frontend's binds.
     pub name: Opt<Text>,
     /// TLS. Default: plain.
     pub tls: Opt<BindTls>,

@@ -13,10 +13,11 @@ pub fn capture_request(head: &Head, spec: &CaptureSpec, out: &mut Vec<CapturedVa
 }
 
 /// Notes the captured fields of an answer, as [`capture_request`] does, and removes every field marked `strip`, so that
-/// it never reaches the client.
-pub fn capture_response(head: &mut Head, spec: &CaptureSpec, out: &mut Vec<CapturedValue>) {
-    note(head, &spec.response, out);
+/// it never reaches the client. Returns which values were cut, the first being the lowest bit.
+pub fn capture_response(head: &mut Head, spec: &CaptureSpec, out: &mut Vec<CapturedValue>) -> u64 {
+    let cut = note(head, &spec.response, out);
     strip(head, &spec.response);
+    cut
 }
 
 /// Removes the request fields marked `strip`, so that they never reach a server. Captures must be taken before.
@@ -24,12 +25,17 @@ pub fn strip_captured_request(head: &mut Head, spec: &CaptureSpec) {
     strip(head, &spec.request);
 }
 
-fn note(head: &Head, wanted: &[HeaderCapture], out: &mut Vec<CapturedValue>) {
+fn note(head: &Head, wanted: &[HeaderCapture], out: &mut Vec<CapturedValue>) -> u64 {
+    let mut cut = 0;
     out.clear();
-    out.extend(wanted.iter().map(|capture| {
+    out.extend(wanted.iter().enumerate().map(|(n, capture)| {
         let value = head.get_last(capture.header.as_bytes()).unwrap_or_default();
+        if value.len() > capture.max_bytes {
+            cut |= 1u64.checked_shl(n as u32).unwrap_or(0);
+        }
         CapturedValue::from_slice(&value[..value.len().min(capture.max_bytes)])
     }));
+    cut
 }
 
 fn strip(head: &mut Head, wanted: &[HeaderCapture]) {
@@ -66,7 +72,7 @@ mod tests {
         assert_eq!(head.fields().count(), 5, "a request keeps its fields until they are stripped");
         let mut request = head.clone();
         strip_captured_request(&mut request, &spec);
-        capture_response(&mut head, &spec, &mut out);
+        assert_eq!(capture_response(&mut head, &spec, &mut out), 1, "only the first was too long");
         assert!(out.iter().map(|v| v.as_slice()).eq(expected), "{out:?}");
         for head in [request, head] {
             assert!(head.fields().map(|(_, name, _)| name).eq([&b"Server"[..], b"X-Sql"]));

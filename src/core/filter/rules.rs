@@ -10,9 +10,10 @@ const REPLACED_MAX_BYTES: usize = 64 * 1024;
 
 /// Applies the rules to a head, in order. `context.request` is the request as it was before any rule, so a rule reads
 /// what the client sent, not what an earlier rule of the same list wrote. A rule whose outcome would not be a valid
-/// field (a `Host` that is no host) changes nothing.
-pub fn apply_rules(head: &mut Head, rules: &[HeaderRule], context: &TemplateContext<'_>) {
+/// field (a `Host` that is no host) changes nothing; how often that happened is returned (`wrew`).
+pub fn apply_rules(head: &mut Head, rules: &[HeaderRule], context: &TemplateContext<'_>) -> u64 {
     let mut value = Vec::new();
+    let mut refused = 0;
     for rule in rules {
         match rule {
             HeaderRule::Set { name, value: template } => {
@@ -20,6 +21,8 @@ pub fn apply_rules(head: &mut Head, rules: &[HeaderRule], context: &TemplateCont
                 template.render(context, &mut value);
                 if is_acceptable(head, name, &value) {
                     head.set(name.as_bytes(), trim(&value));
+                } else {
+                    refused += 1;
                 }
             }
             HeaderRule::Add { name, value: template } => {
@@ -27,6 +30,8 @@ pub fn apply_rules(head: &mut Head, rules: &[HeaderRule], context: &TemplateCont
                 template.render(context, &mut value);
                 if is_acceptable(head, name, &value) {
                     head.add(name.as_bytes(), trim(&value));
+                } else {
+                    refused += 1;
                 }
             }
             HeaderRule::Delete { name } => {
@@ -41,6 +46,7 @@ pub fn apply_rules(head: &mut Head, rules: &[HeaderRule], context: &TemplateCont
                     let new = pattern.replace_all(old, with.as_bytes());
                     let is_valid_host = known != Known::Host || !is_request || host::parse(&new).is_some();
                     if new.len() > REPLACED_MAX_BYTES || !is_field_value(&new) || !is_valid_host {
+                        refused += 1;
                         return Edit::Keep;
                     }
                     Edit::Value(trim(&new).to_vec())
@@ -48,6 +54,7 @@ pub fn apply_rules(head: &mut Head, rules: &[HeaderRule], context: &TemplateCont
             }
         }
     }
+    refused
 }
 
 /// Whether some rule reads the request itself, so that a caller who changes that very request must keep a copy.
@@ -75,12 +82,31 @@ mod tests {
     }
 
     fn applied(fields: &[(&str, &str)], rules: &[HeaderRule]) -> String {
+        applied_with_refusals(fields, rules).0
+    }
+
+    fn applied_with_refusals(fields: &[(&str, &str)], rules: &[HeaderRule]) -> (String, u64) {
         let mut head = request("GET", "/", fields);
         let original = head.clone();
-        apply_rules(&mut head, rules, &context(&original));
+        let refused = apply_rules(&mut head, rules, &context(&original));
         let mut out = Vec::new();
         head.write_fields(&mut out);
-        String::from_utf8(out).unwrap().replace("\r\n", "|")
+        (String::from_utf8(out).unwrap().replace("\r\n", "|"), refused)
+    }
+
+    #[test]
+    fn refused_outcomes_are_counted() {
+        let host = [("Host", "a.example"), ("X", "not a host"), ("Y", "ab")];
+        let rules = [
+            set("host", "%[header(X)]"),
+            set("Host", "b.example"),
+            replace("Host", "b", "/"),
+            replace("Y", "a|b", "\r\n"),
+            replace("Z", "a", "b"),
+            HeaderRule::Delete { name: "None".into() },
+        ];
+        let (fields, refused) = applied_with_refusals(&host, &rules);
+        assert_eq!((fields.as_str(), refused), ("X: not a host|Y: ab|Host: b.example|", 3));
     }
 
     fn set(name: &str, value: &str) -> HeaderRule {

@@ -3,13 +3,19 @@
 use super::Fleet;
 
 impl Fleet {
-    /// Forgets the maxima of all gauges and times; with `all` every counter too, those of checks included.
+    /// Forgets the maxima of all gauges and times; with `all` every counter and histogram too, those of checks included.
     pub fn clear_counters(&mut self, all: bool) {
         for frontend in &self.frontends {
             frontend.live.connections.clear_max();
             frontend.live.counters.clear_maxima();
+            let named = frontend.live.named();
+            for listener in &named.listeners {
+                listener.connections.clear_max();
+            }
             if all {
                 frontend.live.counters.clear();
+                named.listeners.iter().for_each(|l| l.counters.clear());
+                named.captured.iter().for_each(|c| c.values.clear());
             }
         }
         for backend in &mut self.backends {
@@ -18,6 +24,7 @@ impl Fleet {
             backend.live.counters.clear_maxima();
             if all {
                 backend.live.counters.clear();
+                backend.live.times.clear();
                 backend.down_count = 0;
             }
             for server in &mut backend.servers {

@@ -6,11 +6,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use super::spec::FrontendSpec;
 use crate::core::queue::Queue;
 use crate::core::stats::Counters;
 use crate::core::stats::counters::Gauge;
+use crate::core::stats::histogram::{TimeHistogram, ValueHistogram};
 
 /// Of a server.
 #[derive(Debug)]
@@ -48,6 +51,21 @@ pub struct BackendLive {
     pub last_session_ms: AtomicI64,
     /// Counters.
     pub counters: Counters,
+    /// How long answered requests took.
+    pub times: BackendTimes,
+}
+
+/// How long the stages of answered requests took, in microseconds.
+#[derive(Debug)]
+pub struct BackendTimes {
+    /// In queues.
+    pub queue: TimeHistogram,
+    /// Connecting to the server; 0 on a kept connection.
+    pub connect: TimeHistogram,
+    /// From the connection to the end of the answer's head.
+    pub response: TimeHistogram,
+    /// From the first byte of the request to the last of the answer.
+    pub total: TimeHistogram,
 }
 
 /// Of a frontend.
@@ -57,6 +75,38 @@ pub struct FrontendLive {
     pub connections: Gauge,
     /// Log lines so far, counted when a log format shows them (`%lc`).
     pub log_lines: AtomicU32,
+    /// Counters.
+    pub counters: Counters,
+    /// What there is as much of as the configuration names.
+    named: ArcSwap<Named>,
+    shards: usize,
+}
+
+/// The live parts of a frontend that the configuration names.
+#[derive(Debug, Default)]
+pub struct Named {
+    /// Numbers in captured response fields, in the order of the captures.
+    pub captured: Vec<Arc<CapturedNumbers>>,
+    /// Listening sockets that are counted one by one, in their order.
+    pub listeners: Vec<Arc<ListenerLive>>,
+}
+
+/// The numbers seen in one captured response field.
+#[derive(Debug)]
+pub struct CapturedNumbers {
+    /// Field name as configured.
+    pub header: Box<str>,
+    /// The values.
+    pub values: ValueHistogram,
+}
+
+/// Of a listening socket.
+#[derive(Debug)]
+pub struct ListenerLive {
+    /// Its name.
+    pub name: Box<str>,
+    /// Connections now (`scur`, `smax`).
+    pub connections: Gauge,
     /// Counters.
     pub counters: Counters,
 }
@@ -104,18 +154,64 @@ impl BackendLive {
             cursor: AtomicU64::new(0),
             last_session_ms: AtomicI64::new(-1),
             counters: Counters::new(shards),
+            times: BackendTimes {
+                queue: TimeHistogram::new(shards),
+                connect: TimeHistogram::new(shards),
+                response: TimeHistogram::new(shards),
+                total: TimeHistogram::new(shards),
+            },
         })
     }
 }
 
+impl BackendTimes {
+    /// Forgets everything (`clear counters all`).
+    pub fn clear(&self) {
+        for histogram in [&self.queue, &self.connect, &self.response, &self.total] {
+            histogram.clear();
+        }
+    }
+}
+
 impl FrontendLive {
-    /// Nothing yet.
-    pub fn new(shards: usize) -> Arc<FrontendLive> {
-        Arc::new(FrontendLive {
+    /// Nothing yet, with room for what `spec` names.
+    pub fn new(spec: &FrontendSpec, shards: usize) -> Arc<FrontendLive> {
+        let live = FrontendLive {
             connections: Gauge::default(),
             log_lines: AtomicU32::new(0),
             counters: Counters::new(shards),
-        })
+            named: ArcSwap::default(),
+            shards,
+        };
+        live.fit(spec);
+        Arc::new(live)
+    }
+
+    /// Makes room for what `spec` names. What had the same name before keeps what it counted: to be called when a
+    /// reload changed the frontend.
+    pub fn fit(&self, spec: &FrontendSpec) {
+        let old = self.named.load();
+        let captured = spec.capture.response.iter().map(|capture| {
+            let kept = old.captured.iter().find(|c| c.header.eq_ignore_ascii_case(&capture.header));
+            kept.cloned().unwrap_or_else(|| {
+                let values = ValueHistogram::new(self.shards);
+                Arc::new(CapturedNumbers { header: capture.header.clone(), values })
+            })
+        });
+        let listeners = spec.listeners.iter().map(|listener| {
+            let kept = old.listeners.iter().find(|l| l.name == listener.name);
+            kept.cloned().unwrap_or_else(|| {
+                let (connections, counters) = (Gauge::default(), Counters::new(self.shards));
+                Arc::new(ListenerLive { name: listener.name.clone(), connections, counters })
+            })
+        });
+        let named = Named { captured: captured.collect(), listeners: listeners.collect() };
+        self.named.store(Arc::new(named));
+    }
+
+    /// What the configuration names. Costs no lock.
+    pub fn named(&self) -> arc_swap::Guard<Arc<Named>> {
+        self.named.load()
     }
 }
 

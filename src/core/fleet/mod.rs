@@ -149,7 +149,7 @@ impl Fleet {
         let frontends = spec
             .frontends
             .iter()
-            .map(|f| Arc::new(FrontendView { spec: f.clone(), live: FrontendLive::new(shards) }))
+            .map(|f| Arc::new(FrontendView { spec: f.clone(), live: FrontendLive::new(f, shards) }))
             .collect::<Vec<_>>();
         let limits = session_limits(spec);
         let backends = spec.backends.iter().zip(limits).zip(0..).map(|((b, session_limit), i)| BackendEntry {
@@ -173,6 +173,11 @@ impl Fleet {
     /// What workers shall read. Replaced by each [`Effect::Publish`].
     pub fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot
+    }
+
+    /// Worker threads.
+    pub fn workers(&self) -> usize {
+        self.shards.saturating_sub(1).max(1)
     }
 
     /// By `FrontendIndex`.

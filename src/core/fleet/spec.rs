@@ -82,6 +82,8 @@ pub struct FrontendSpec {
     pub log_null: bool,
     /// How its requests are logged.
     pub log: FrontendLog,
+    /// Its listening sockets in order, when they are counted one by one (`socket_stats`); else empty.
+    pub listeners: Vec<ListenerSpec>,
 }
 
 /// How a frontend's requests are logged.
@@ -96,6 +98,17 @@ pub struct FrontendLog {
     /// Lines of requests that went wrong have level `err` (`log_separate_errors`). HAProxy: `option
     /// log-separate-errors`.
     pub separate_errors: bool,
+}
+
+/// A listening socket that is counted by itself. HAProxy: `option socket-stats`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerSpec {
+    /// Its name; `sock-1`, `sock-2` and so on where none was given.
+    pub name: Box<str>,
+    /// Address and port, or `unix` (`addr`).
+    pub address: Box<str>,
+    /// `tcpv4`, `tcpv6` or `unix_stream` (`proto`).
+    pub protocol: &'static str,
 }
 
 /// Waits on the client side of a stream. HAProxy: `timeout http-request`, `http-keep-alive`, `client`.

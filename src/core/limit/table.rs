@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -44,6 +44,7 @@ pub struct RateTable {
     counts_in_flight: bool,
     hasher: RandomState,
     shards: Box<[Mutex<Shard>]>,
+    refused: AtomicU64,
 }
 
 /// The answer to one request.
@@ -147,6 +148,7 @@ impl RateTable {
             shards: (0..shards).map(|_| Mutex::new(Shard::new(size / shards, &spec.store))).collect(),
             shown: spec.shown(),
             counts_in_flight: spec.concurrent.is_some() || spec.store.iter().any(|s| s.what == DataType::ConnCur),
+            refused: AtomicU64::new(0),
             spec,
         }
     }
@@ -154,7 +156,8 @@ impl RateTable {
     /// The same limit under a changed spec, for a reload: every key keeps its counts, its requests in flight and the
     /// share of its bucket that it owes. If the key is made of other parts now, nothing can be kept.
     pub fn carry_over(&self, spec: Arc<RateLimitSpec>, now: Instant) -> RateTable {
-        let next = RateTable::new(spec);
+        let mut next = RateTable::new(spec);
+        next.refused = AtomicU64::new(self.refused());
         if next.spec.key != self.spec.key {
             return next;
         }
@@ -193,18 +196,21 @@ impl RateTable {
             numbers.begin(first, now);
         }
         if self.spec.deny_if.iter().any(|limit| self.value(row, limit.what, now) >= limit.least) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
             return Verdict::Denied { place: RowPlace::of(row, false) };
         }
         if let Some(concurrent) = self.spec.concurrent
             && row.in_flight() >= concurrent
         {
             row.limited = row.limited.saturating_add(1);
+            self.refused.fetch_add(1, Ordering::Relaxed);
             return Verdict::Limited { retry_after: CONCURRENCY_WAIT, place: RowPlace::of(row, false) };
         }
         if let Some(flow) = &self.flow
             && let Err(retry_after) = row.bucket.take(flow, now)
         {
             row.limited = row.limited.saturating_add(1);
+            self.refused.fetch_add(1, Ordering::Relaxed);
             return Verdict::Limited { retry_after, place: RowPlace::of(row, false) };
         }
         // Only ever raised under the shard's lock, so it cannot pass the limit looked at above.
@@ -293,6 +299,11 @@ impl RateTable {
     pub fn clear(&self, keys: Option<&HashSet<&str>>, now: Instant) -> usize {
         let chosen = |row: &Row| keys.is_none_or(|keys| keys.contains(&*render_key(&row.key)));
         self.shards.iter().map(|shard| shard.lock().clear(chosen, now)).sum()
+    }
+
+    /// Requests that were over the limit so far, whatever their key; those of a dry run included.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// The limit it belongs to.

@@ -78,6 +78,10 @@ counters! {
     Reuse,
     /// `eint`: internal errors.
     Eint,
+    /// `h1sess`: connections that came to speak HTTP/1.
+    H1Sess,
+    /// `h1req`: requests on them.
+    H1Req,
     /// Requests no route matched.
     NoRoute,
     /// Requests over a rate limit that was only logged.

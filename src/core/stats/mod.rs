@@ -2,13 +2,16 @@
 //!
 //! [`counters`] holds what workers count and [`rates`] turns totals into per-second values. [`columns`] is the one table
 //! of everything `show stat` tells; [`mod@render`] walks it and writes CSV, typed lines or JSON. [`info`] is the same for
-//! `show info`, and [`schema`] describes the JSON of both.
+//! `show info`, and [`schema`] describes the JSON of both. [`histogram`] is what times and captured numbers are spread
+//! over; [`prometheus`] writes everything as metrics.
 //!
 //! Not here: who may ask, and the other replies of the admin socket ([`crate::core::admin`]).
 
 pub mod columns;
 pub mod counters;
+pub mod histogram;
 pub mod info;
+pub mod prometheus;
 pub mod rates;
 pub mod render;
 pub mod rows;

@@ -36,7 +36,16 @@ pub struct FrontendRates {
 pub struct BackendRates {
     /// `rate`, `rate_max`: sessions.
     pub sessions: Rate,
-    servers: HashMap<Box<str>, Rate>,
+    servers: HashMap<Box<str>, ServerRates>,
+}
+
+/// The rates of a server.
+#[derive(Debug, Default)]
+pub struct ServerRates {
+    /// `rate`, `rate_max`: sessions.
+    pub sessions: Rate,
+    /// `need_conn_est`: the most connections in use lately. A peak fades by an eighth each second.
+    pub needed: u32,
 }
 
 /// The rates of the process (`show info`).
@@ -109,7 +118,10 @@ impl Rates {
             let rates = kept(&mut self.backends, &backend.spec.name);
             rates.sessions.follow(&backend.live.counters, Counter::Stot, now);
             for server in &backend.servers {
-                kept(&mut rates.servers, &server.spec.name).follow(&server.live.counters, Counter::Stot, now);
+                let of_server = kept(&mut rates.servers, &server.spec.name);
+                of_server.sessions.follow(&server.live.counters, Counter::Stot, now);
+                let faded = of_server.needed - of_server.needed.div_ceil(8);
+                of_server.needed = faded.max(server.live.inflight.now());
             }
         }
         self.forget_missing(fleet);
@@ -134,7 +146,7 @@ impl Rates {
         }
         for rates in self.backends.values_mut() {
             rates.sessions.highest = 0;
-            rates.servers.values_mut().for_each(|r| r.highest = 0);
+            rates.servers.values_mut().for_each(|r| r.sessions.highest = 0);
         }
     }
 
@@ -172,7 +184,7 @@ impl Rates {
 
 impl BackendRates {
     /// Of one of its servers, once it was sampled.
-    pub fn server(&self, name: &str) -> Option<&Rate> {
+    pub fn server(&self, name: &str) -> Option<&ServerRates> {
         self.servers.get(name)
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::columns::{COLUMNS, SEPARATOR};
-use super::rows::{BackendRow, FrontendRow, Row, ServerRow, View};
+use super::rows::{BackendRow, FrontendRow, ListenerRow, Row, ServerRow, View};
 use super::value::{Value, write_json_string};
 use crate::core::server::OperationalState;
 
@@ -61,7 +61,8 @@ pub fn render(query: &Query, view: &View<'_>) -> Result<String, NoSuchProxy> {
     Ok(out)
 }
 
-/// The rows asked for, in configuration order; a backend's servers stand before its own row.
+/// The rows asked for, in configuration order; a frontend's listening sockets stand behind its own row, a backend's
+/// servers before it.
 pub fn select<'a>(query: &Query, view: &'a View<'a>) -> Result<Vec<Row<'a>>, NoSuchProxy> {
     let (iid, kinds, sid) = match &query.only {
         None => (-1, -1, -1),
@@ -72,6 +73,11 @@ pub fn select<'a>(query: &Query, view: &'a View<'a>) -> Result<Vec<Row<'a>>, NoS
     for frontend in view.fleet.frontends().iter().filter(|f| wanted(f.spec.iid)) {
         if kinds & 1 != 0 {
             rows.push(Row::Frontend(FrontendRow { view, frontend }));
+        }
+        if kinds & 8 != 0 {
+            let listeners = frontend.spec.listeners.iter().enumerate();
+            let listeners = listeners.map(|(index, listener)| ListenerRow { view, frontend, listener, index });
+            rows.extend(listeners.filter(|l| sid == -1 || i64::from(l.sid()) == sid).map(Row::Listener));
         }
     }
     for backend in view.fleet.backends().iter().filter(|b| wanted(b.spec.iid)) {

@@ -1,11 +1,13 @@
 //! The objects `show stat` has a row for, each with what its columns are read from.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::counters::Counter;
 use super::rates::Rates;
-use crate::core::fleet::live::ServerLive;
+use crate::core::fleet::live::{ListenerLive, ServerLive};
 use crate::core::fleet::snapshot::{ConnectTo, FrontendView};
+use crate::core::fleet::spec::ListenerSpec;
 use crate::core::fleet::{BackendEntry, Fleet, ServerEntry};
 use crate::core::server::OperationalState;
 
@@ -33,6 +35,8 @@ pub enum Kind {
     Backend,
     /// 2
     Server,
+    /// 3
+    Listener,
 }
 
 impl Kind {
@@ -42,6 +46,7 @@ impl Kind {
             Kind::Frontend => 0,
             Kind::Backend => 1,
             Kind::Server => 2,
+            Kind::Listener => 3,
         }
     }
 
@@ -51,6 +56,7 @@ impl Kind {
             Kind::Frontend => 'F',
             Kind::Backend => 'B',
             Kind::Server => 'S',
+            Kind::Listener => 'L',
         }
     }
 
@@ -60,6 +66,7 @@ impl Kind {
             Kind::Frontend => "Frontend",
             Kind::Backend => "Backend",
             Kind::Server => "Server",
+            Kind::Listener => "Listener",
         }
     }
 }
@@ -71,6 +78,19 @@ pub struct FrontendRow<'a> {
     pub view: &'a View<'a>,
     /// The frontend.
     pub frontend: &'a FrontendView,
+}
+
+/// A listening socket's row.
+#[derive(Debug, Clone, Copy)]
+pub struct ListenerRow<'a> {
+    /// What it is read from.
+    pub view: &'a View<'a>,
+    /// Its frontend.
+    pub frontend: &'a FrontendView,
+    /// Its configuration.
+    pub listener: &'a ListenerSpec,
+    /// Its position in the frontend.
+    pub index: usize,
 }
 
 /// A backend's row.
@@ -104,6 +124,8 @@ pub enum Row<'a> {
     Backend(BackendRow<'a>),
     /// A server's.
     Server(ServerRow<'a>),
+    /// A listening socket's.
+    Listener(ListenerRow<'a>),
 }
 
 impl Row<'_> {
@@ -113,6 +135,7 @@ impl Row<'_> {
             Row::Frontend(_) => Kind::Frontend,
             Row::Backend(_) => Kind::Backend,
             Row::Server(_) => Kind::Server,
+            Row::Listener(_) => Kind::Listener,
         }
     }
 
@@ -122,6 +145,7 @@ impl Row<'_> {
             Row::Frontend(r) => r.frontend.spec.iid,
             Row::Backend(r) => r.backend.spec.iid,
             Row::Server(r) => r.backend.spec.iid,
+            Row::Listener(r) => r.frontend.spec.iid,
         }
     }
 
@@ -129,6 +153,7 @@ impl Row<'_> {
     pub fn sid(&self) -> u32 {
         match self {
             Row::Server(r) => r.sid(),
+            Row::Listener(r) => r.sid(),
             _ => 0,
         }
     }
@@ -137,6 +162,21 @@ impl Row<'_> {
 impl FrontendRow<'_> {
     pub(super) fn count(&self, counter: Counter) -> u64 {
         self.frontend.live.counters.sum(counter)
+    }
+}
+
+impl<'a> ListenerRow<'a> {
+    /// `sid`: its position from 1 on.
+    pub fn sid(&self) -> u32 {
+        u32::try_from(self.index).unwrap_or(u32::MAX).saturating_add(1)
+    }
+
+    pub(super) fn count(&self, counter: Counter) -> u64 {
+        self.live().map_or(0, |l| l.counters.sum(counter))
+    }
+
+    pub(super) fn live(&self) -> Option<Arc<ListenerLive>> {
+        self.frontend.live.named().listeners.get(self.index).cloned()
     }
 }
 

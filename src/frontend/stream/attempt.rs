@@ -156,7 +156,8 @@ impl Stream<'_> {
         let now = self.e.latest;
         server.live.last_session_ms.store(self.worker.shared.uptime_ms(now), Ordering::Relaxed);
         self.e.server = Some(lease.index());
-        self.e.timers.queue = Some(millis(now.saturating_duration_since(queue_start)));
+        self.e.times.queue = now.saturating_duration_since(queue_start);
+        self.e.timers.queue = Some(millis(self.e.times.queue));
         self.e.lease = Some(lease);
         Ok(())
     }
@@ -204,6 +205,7 @@ impl Stream<'_> {
                 server.live.counters.inc(self.worker.shard, Counter::Reuse);
                 view.live.counters.inc(self.worker.shard, Counter::Reuse);
                 self.e.timers.connect = Some(0);
+                self.e.times.connect = Duration::ZERO;
                 self.e.connected = Some(self.e.latest);
                 ServerSide::new(socket, to, true)
             }
@@ -260,7 +262,8 @@ impl Stream<'_> {
         match connected {
             Err(end) => Err(Failed::End(end)),
             Ok(Ok(socket)) => {
-                self.e.timers.connect = Some(millis(now - start));
+                self.e.times.connect = now.saturating_duration_since(start);
+                self.e.timers.connect = Some(millis(self.e.times.connect));
                 self.e.connected = Some(now);
                 Ok(socket)
             }

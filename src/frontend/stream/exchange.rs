@@ -12,7 +12,7 @@ use tokio::io::AsyncWrite;
 
 use super::download::{Download, DownloadError};
 use super::upload::{self, Upload, UploadError};
-use super::{End, Stream, download};
+use super::{End, Stream, download, numbers};
 use crate::core::filter;
 use crate::core::fleet::snapshot::{BackendView, ConnectTo, ServerView};
 use crate::core::fleet::spec::HttpLimits;
@@ -318,8 +318,7 @@ impl Stream<'_> {
         status_line(out, &scratch.response);
         scratch.response.write_fields(out);
         out.extend_from_slice(b"\r\n");
-        let counters = &self.e.frontend().live.counters;
-        counters.inc(self.worker.shard, Counter::Hrsp1xx);
+        self.e.frontend().live.counters.inc(self.worker.shard, Counter::Hrsp1xx);
         self.write_out(Phase::Headers).await
     }
 
@@ -328,7 +327,8 @@ impl Stream<'_> {
         let now = clock::now();
         self.e.latest = now;
         let since = self.e.connected.unwrap_or(self.e.first_byte);
-        self.e.timers.response = Some(millis(now.saturating_duration_since(since)));
+        self.e.times.response = now.saturating_duration_since(since);
+        self.e.timers.response = Some(millis(self.e.times.response));
         let status = self.e.scratch.response.status();
         let layer7 = server.spec.observe.is_some_and(|o| o.layer7);
         let is_error = layer7 && status >= 500 && status != 501 && status != 505;
@@ -342,7 +342,11 @@ impl Stream<'_> {
         let snapshot = self.e.snapshot.clone();
         let spec = &snapshot.frontends[self.e.frontend].spec;
         let scratch = &mut *self.e.scratch;
-        filter::capture_response(&mut scratch.response, &spec.capture, &mut scratch.response_captures);
+        let cut = filter::capture_response(&mut scratch.response, &spec.capture, &mut scratch.response_captures);
+        if !scratch.response_captures.is_empty() {
+            let live = &snapshot.frontends[self.e.frontend].live;
+            numbers::observe(live, self.worker.shard, &spec.capture, &scratch.response_captures, cut);
+        }
         if let Some(wanted) = &spec.capture.cookie {
             scratch.response_cookie = cookie::find_set_prefixed(&scratch.response, wanted.prefix.as_bytes())
                 .map(|c| c[..c.len().min(wanted.max_bytes)].to_vec());

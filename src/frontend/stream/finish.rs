@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{End, Epilogue, Next, Stream, Tunnel};
+use crate::core::fleet::live::BackendTimes;
 use crate::core::limit::RequestEnd;
 use crate::core::log::record::{ConnectionCounts, Record, RequestLine};
 use crate::core::log::severity;
@@ -15,7 +16,7 @@ use crate::frontend::answer::{self, Manner};
 use crate::frontend::connection::{Connection, millis};
 use crate::frontend::registry::Doing;
 use crate::frontend::tunnel;
-use crate::frontend::worker::Worker;
+use crate::frontend::worker::{BindContext, Worker};
 use crate::runtime::clock;
 
 impl Stream<'_> {
@@ -83,7 +84,7 @@ impl Epilogue {
     fn close_books(mut self, worker: &Rc<Worker>, connection: &Connection, end: End) -> Instant {
         let now = clock::now();
         self.timers.active = millis(now.saturating_duration_since(self.first_byte));
-        self.count(worker.shard, end);
+        self.count(worker.shard, &connection.bind, end, now.saturating_duration_since(self.first_byte));
         // The log counts who is left, as HAProxy's does: a request that reached a server has left it by now.
         self.lease = None;
         if end.phase != Phase::Queue {
@@ -98,20 +99,23 @@ impl Epilogue {
         now
     }
 
-    fn count(&self, shard: Shard, end: End) {
-        let frontend = &self.frontend().live.counters;
+    fn count(&self, shard: Shard, bind: &BindContext, end: End, took: Duration) {
+        let live = &self.frontend().live;
+        let frontend = &live.counters;
         let server = self.backend().zip(self.server).and_then(|(b, i)| b.servers.get(i));
         frontend.inc(shard, Counter::ReqTot);
-        self.count_bytes(shard, frontend);
+        frontend.inc(shard, Counter::H1Req);
+        bind.add(live, shard, Counter::Bin, self.bytes_in);
+        bind.add(live, shard, Counter::Bout, self.bytes_out);
         count_status(shard, frontend, self.status);
         match end.cause {
-            Cause::Denied(_) | Cause::Tarpitted => frontend.inc(shard, Counter::Dreq),
-            Cause::BadRequest(_) => frontend.inc(shard, Counter::Ereq),
+            Cause::Denied(_) | Cause::Tarpitted => bind.count(live, shard, Counter::Dreq),
+            Cause::BadRequest(_) => bind.count(live, shard, Counter::Ereq),
             Cause::ClientClosed | Cause::ClientReset | Cause::ClientTimeout if end.phase == Phase::Request => {
-                frontend.inc(shard, Counter::Ereq);
+                bind.count(live, shard, Counter::Ereq);
             }
             Cause::Local(_) => frontend.inc(shard, Counter::Intercepted),
-            Cause::Internal => frontend.inc(shard, Counter::Eint),
+            Cause::Internal => bind.count(live, shard, Counter::Eint),
             _ => {}
         }
         if self.no_route {
@@ -154,6 +158,7 @@ impl Epilogue {
         }
         if answered {
             self.count_times(shard, of_backend);
+            self.observe_times(shard, &backend.live.times, took);
             if let Some(server) = of_server {
                 self.count_times(shard, server);
             }
@@ -198,6 +203,13 @@ impl Epilogue {
         counters.raise(shard, Counter::ConnectMaxMs, ms(t.connect));
         counters.raise(shard, Counter::ResponseMaxMs, ms(t.response));
         counters.raise(shard, Counter::TotalMaxMs, u64::from(t.active));
+    }
+
+    fn observe_times(&self, shard: Shard, times: &BackendTimes, took: Duration) {
+        times.queue.observe(shard, micros(self.times.queue));
+        times.connect.observe(shard, micros(self.times.connect));
+        times.response.observe(shard, micros(self.times.response));
+        times.total.observe(shard, micros(took));
     }
 
     /// Whether HAProxy's `log-separate-errors` takes it for an error: all that did not end as it should, retries, and
@@ -346,7 +358,8 @@ pub fn ended_without_request(worker: &Rc<Worker>, connection: &mut Connection, l
         stream.finish(end);
     } else {
         let shard = stream.worker.shard;
-        stream.e.count(shard, end);
+        let bind = stream.connection.bind.clone();
+        stream.e.count(shard, &bind, end, Duration::ZERO);
     }
 }
 
@@ -367,5 +380,9 @@ pub async fn answer_late(worker: &Rc<Worker>, connection: &mut Connection) {
 }
 
 fn micros_since(start: Instant) -> u64 {
-    clock::now().saturating_duration_since(start).as_micros().min(u128::from(u64::MAX)) as u64
+    micros(clock::now().saturating_duration_since(start))
+}
+
+fn micros(duration: Duration) -> u64 {
+    duration.as_micros().min(u128::from(u64::MAX)) as u64
 }

@@ -1,7 +1,7 @@
 //! One request, in phases. [`handle`] is the order of the work; each phase has its file.
 //!
 //! `head` reads it, `rules` understands, limits and routes it, `local` answers what is answered here, `attempt` finds a
-//! server, `exchange` (with `upload` and `download`) talks to it, `finish` counts and logs.
+//! server, `exchange` (with `upload`, `download` and `numbers`) talks to it, `finish` counts and logs.
 
 mod attempt;
 mod download;
@@ -9,13 +9,14 @@ mod exchange;
 mod finish;
 mod head;
 mod local;
+mod numbers;
 mod rules;
 mod upload;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
@@ -126,6 +127,14 @@ impl End {
     }
 }
 
+/// How long the stages of the last attempt took.
+#[derive(Debug, Clone, Copy, Default)]
+struct Times {
+    queue: Duration,
+    connect: Duration,
+    response: Duration,
+}
+
 /// Everything the log line needs, kept through the request.
 #[derive(Debug)]
 struct Epilogue {
@@ -143,6 +152,8 @@ struct Epilogue {
     latest: Instant,
     accepted_us: u64,
     timers: Timers,
+    /// The same more exactly, for histograms.
+    times: Times,
     /// When the connection to the server stood (or was reused).
     connected: Option<Instant>,
     /// Status sent to the client.
@@ -260,6 +271,7 @@ impl<'c> Stream<'c> {
                 latest: first_byte,
                 accepted_us: clock::wall_us(),
                 timers,
+                times: Times::default(),
                 connected: None,
                 status: None,
                 bytes_in: 0,

@@ -273,7 +273,8 @@ impl Stream<'_> {
         let tls = self.connection.io.is_tls();
         let names = (frontend, backend, "");
         let context = template_context(self.e.client, tls, names, &scratch.id, &scratch.host, &original);
-        filter::apply_rules(&mut scratch.request, rules, &context);
+        let refused = filter::apply_rules(&mut scratch.request, rules, &context);
+        self.count_refused_rewrites(refused);
     }
 
     /// Applies header rules to the response.
@@ -289,7 +290,23 @@ impl Stream<'_> {
         let scratch = &mut *self.e.scratch;
         let tls = self.connection.io.is_tls();
         let context = template_context(self.e.client, tls, names, &scratch.id, &scratch.host, &scratch.request);
-        filter::apply_rules(&mut scratch.response, rules, &context);
+        let refused = filter::apply_rules(&mut scratch.response, rules, &context);
+        self.count_refused_rewrites(refused);
+    }
+
+    /// Header rules whose outcome was refused: counted everywhere the request has been. HAProxy: `wrew`.
+    fn count_refused_rewrites(&self, refused: u64) {
+        if refused == 0 {
+            return;
+        }
+        let shard = self.worker.shard;
+        self.connection.bind.add(&self.e.frontend().live, shard, Counter::Wrew, refused);
+        if let Some(backend) = self.e.backend() {
+            backend.live.counters.add(shard, Counter::Wrew, refused);
+            if let Some(server) = self.e.server.and_then(|i| backend.servers.get(i)) {
+                server.live.counters.add(shard, Counter::Wrew, refused);
+            }
+        }
     }
 }
 
