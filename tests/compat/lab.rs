@@ -16,6 +16,7 @@ use lockgate::core::fleet::event::{Effect, Event};
 use lockgate::core::fleet::saved::SavedState;
 use lockgate::core::fleet::spec::*;
 use lockgate::core::fleet::{Fleet, Refusal};
+use lockgate::core::limit::process::ProcessLimits;
 use lockgate::core::health::{CheckKind, CheckOutcome, CheckSpec, CheckStatus};
 use lockgate::core::route::{FixedAnswer, Route, RouteAction};
 use lockgate::core::stats::counters::{Counter, Shard};
@@ -120,6 +121,8 @@ impl Lab {
     pub fn new() -> Lab {
         let start = Instant::now();
         let (fleet, effects) = Fleet::new(&spec(), 2, &SavedState::default(), 1, start);
+        let limits = ProcessLimits { maxconn: 2000, maxconn_highest: 2000, ..ProcessLimits::default() };
+        let fleet = fleet.with_limits(limits);
         let lab = Lab {
             fleet: RefCell::new(fleet),
             rates: RefCell::default(),
@@ -236,6 +239,9 @@ impl Orders for Lab {
     }
     fn streams(&self) -> Later<'_, Vec<StreamRow>> {
         Box::pin(async { self.streams.borrow().clone() })
+    }
+    fn settled(&self) -> Later<'_, ()> {
+        Box::pin(async {})
     }
     fn kill_stream(&self, id: u64) {
         self.killed.borrow_mut().push(format!("stream {id}"));
@@ -383,6 +389,7 @@ fn frontend(name: &str, iid: u32, routes: Vec<Route>) -> Arc<FrontendSpec> {
         iid,
         maxconn: 1000,
         maxconn_per_source: None,
+        session_rate: None,
         timeouts: ClientTimeouts { request: s(5), keepalive: s(5), client: s(10), handshake: s(5), tarpit: s(5) },
         limits: HttpLimits::default(),
         trusted_proxies: Vec::new(),
@@ -433,6 +440,7 @@ fn backend(
         request_rules: Vec::new(),
         response_rules: Vec::new(),
         servers: servers.into_iter().map(Arc::new).collect(),
+        server_defaults: ServerDefaults { initial: InitialState::Up, ..ServerDefaults::default() },
     })
 }
 

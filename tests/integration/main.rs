@@ -18,6 +18,7 @@ mod demo;
 mod deploy;
 mod forwarded;
 mod framing;
+mod fleetops;
 mod health;
 mod interim;
 mod keepalive;

@@ -11,6 +11,8 @@ pub mod captured;
 pub mod command;
 pub mod help;
 pub mod input;
+mod limits;
+pub mod new_server;
 pub mod parse;
 pub mod servers;
 pub mod sessions;

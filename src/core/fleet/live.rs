@@ -4,10 +4,11 @@
 //! [`super::snapshot::Snapshot`]).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::frontends::FrontendStatus;
 use crate::core::queue::Queue;
 use crate::core::stats::Counters;
 use crate::core::stats::counters::Gauge;
@@ -57,6 +58,10 @@ pub struct FrontendLive {
     pub connections: Gauge,
     /// Counters.
     pub counters: Counters,
+    /// A [`FrontendStatus`]; only the fleet sets it.
+    status: AtomicU8,
+    /// Connections let in at once; only the fleet sets it.
+    maxconn: AtomicU32,
 }
 
 /// Of the process.
@@ -107,7 +112,31 @@ impl BackendLive {
 impl FrontendLive {
     /// Nothing yet.
     pub fn new(shards: usize) -> Arc<FrontendLive> {
-        Arc::new(FrontendLive { connections: Gauge::default(), counters: Counters::new(shards) })
+        Arc::new(FrontendLive {
+            connections: Gauge::default(),
+            counters: Counters::new(shards),
+            status: AtomicU8::new(FrontendStatus::Open as u8),
+            maxconn: AtomicU32::new(u32::MAX),
+        })
+    }
+
+    /// Whether it listens.
+    #[inline]
+    pub fn status(&self) -> FrontendStatus {
+        FrontendStatus::of_number(self.status.load(Ordering::Relaxed))
+    }
+
+    /// Connections let in at once (`slim`).
+    pub fn maxconn(&self) -> u32 {
+        self.maxconn.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_status(&self, status: FrontendStatus) {
+        self.status.store(status as u8, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_maxconn(&self, maxconn: u32) {
+        self.maxconn.store(maxconn, Ordering::Relaxed);
     }
 }
 

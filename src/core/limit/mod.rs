@@ -1,10 +1,12 @@
 //! Rate and concurrency limits per key, in bounded tables.
 //!
-//! [`key`] makes the key of a request, [`table`] holds what is known of each key, [`bucket`] decides about one. What
+//! [`pace`] and [`process`] are about the process as a whole; the rest is per key. [`key`] makes the key of a request, [`table`] holds what is known of each key, [`bucket`] decides about one. What
 //! happens to a request over the limit is the frontend's business.
 
 pub mod bucket;
 pub mod key;
+pub mod pace;
+pub mod process;
 mod shard;
 pub mod table;
 

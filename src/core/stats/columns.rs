@@ -150,7 +150,7 @@ pub static COLUMNS: &[Column] = &[
         .backend(|b| U32(b.backend.live.sessions.max()))
         .server(|s| U32(s.live().inflight.max())),
     column("slim", "CLP", "Limit of sessions")
-        .frontend(|f| U32(f.frontend.spec.maxconn))
+        .frontend(|f| U32(f.frontend.live.maxconn()))
         .backend(|b| U32(b.backend.session_limit))
         .server(|s| Value::or_empty(s.server.maxconn.map(U32))),
     counted!("stot", FBS, Stot, "Sessions so far"),
@@ -166,7 +166,7 @@ pub static COLUMNS: &[Column] = &[
     counted!("wredis", BS, Wredis, "Requests sent to another server after a failure"),
     // 17: state
     column("status", "SGP", "State")
-        .frontend(|_| Value::text("OPEN"))
+        .frontend(|f| Value::text(f.frontend.live.status().word()))
         .backend(|b| Value::text(b.status()))
         .server(|s| Value::text(s.server.state.status_word())),
     column("weight", "MaP", "Effective weight")
@@ -218,7 +218,8 @@ pub static COLUMNS: &[Column] = &[
         .frontend(|f| read(f.rates(|r| &r.sessions), f.count(Counter::Stot), f.view.now))
         .backend(|b| read(b.rate(), b.count(Counter::Stot), b.view.now))
         .server(|s| read(s.rate(), s.count(Counter::Stot), s.view.now)),
-    column("rate_lim", "CLP", "Limit of sessions per second, 0 for none").frontend(|_| U32(0)),
+    column("rate_lim", "CLP", "Limit of sessions per second, 0 for none")
+        .frontend(|f| U32(f.frontend.spec.session_rate.unwrap_or(0))),
     column("rate_max", "MMP", "Most sessions in a second")
         .backend_tags("MGP")
         .frontend(|f| highest(f.rates(|r| &r.sessions), f.count(Counter::Stot), f.view.now))
@@ -340,7 +341,8 @@ pub static COLUMNS: &[Column] = &[
     column("agg_server_status", "MGP", "For Prometheus only").backend(|_| U32(0)),
     column("agg_server_check_status", "MGP", "For Prometheus only").backend(|_| U32(0)),
     column("agg_check_status", "MGP", "For Prometheus only").backend(|_| U32(0)),
-    column("srid", "MCP", "Revision of the server, always 0").server(|_| U32(0)),
+    column("srid", "MCP", "Revision of the server: grows when numbers of deleted servers may be used again")
+        .server(|s| U32(s.server.revision)),
     // 104: by protocol
     none_counted!("sess_other", F, "Sessions that were not HTTP"),
     counted!("h1sess", F, ConnTot, "HTTP/1 sessions"),

@@ -12,6 +12,7 @@ use super::value::Value;
 use super::value::Value::{Float, U32, U64};
 use super::{RELEASE_DATE, VERSION};
 use crate::core::fleet::Fleet;
+use crate::core::limit::process::ProcessLimits;
 
 /// What only the process itself knows; the caller fills it for each reply.
 #[derive(Debug, Clone)]
@@ -81,6 +82,7 @@ struct Context<'a> {
     rates: &'a Rates,
     totals: ProcessTotals,
     tls_resumed: u64,
+    limits: ProcessLimits,
     now: Instant,
     float: bool,
 }
@@ -99,6 +101,7 @@ pub fn render(query: InfoQuery, facts: &ProcessFacts, fleet: &Fleet, rates: &Rat
         rates,
         totals: ProcessTotals::of(fleet, facts.admin_connections),
         tls_resumed: fleet.frontends().iter().map(|f| f.live.counters.sum(Counter::TlsResumed)).sum(),
+        limits: *fleet.limits(),
         now,
         float: query.float,
     };
@@ -176,7 +179,9 @@ static FIELDS: &[Field] = &[
     field("Ulimit-n", "CLP", "Descriptors the process may open", |c| U32(narrow(c.facts.descriptor_limit))),
     field("Maxsock", "CLP", "Sockets the process may open", |c| U32(narrow(c.facts.descriptor_limit))),
     field("Maxconn", "CLP", "Client connections allowed at once", |c| U32(c.facts.maxconn)),
-    field("Hard_maxconn", "CLP", "Client connections allowed at once, as configured", |c| U32(c.facts.maxconn)),
+    field("Hard_maxconn", "CLP", "Client connections allowed at once, as configured", |c| {
+        U32(c.limits.maxconn_highest)
+    }),
     field("CurrConns", "MGP", "Client connections now", |c| U32(c.facts.connections)),
     field("CumConns", "MCP", "Connections so far", |c| U32(narrow(c.totals.connections))),
     field("CumReq", "MCP", "Requests so far", |c| U32(narrow(c.totals.requests + c.facts.admin_connections))),
@@ -189,21 +194,21 @@ static FIELDS: &[Field] = &[
     field("ConnRate", "MRP", "Connections in the last second", |c| {
         U32(narrow(c.rates.process().connections.read(c.totals.connections, c.now)))
     }),
-    zero("ConnRateLimit", "CLP", "Connections allowed per second, 0 for any number"),
+    field("ConnRateLimit", "CLP", "Connections allowed per second, 0 for any number", |c| U32(c.limits.connection_rate)),
     field("MaxConnRate", "MMP", "Most connections in a second", |c| {
         U32(narrow(c.rates.process().connections.max(c.totals.connections, c.now)))
     }),
     field("SessRate", "MRP", "Sessions in the last second", |c| {
         U32(narrow(c.rates.process().sessions.read(c.totals.sessions, c.now)))
     }),
-    zero("SessRateLimit", "CLP", "Sessions allowed per second, 0 for any number"),
+    field("SessRateLimit", "CLP", "Sessions allowed per second, 0 for any number", |c| U32(c.limits.session_rate)),
     field("MaxSessRate", "MRP", "Most sessions in a second", |c| {
         U32(narrow(c.rates.process().sessions.max(c.totals.sessions, c.now)))
     }),
     field("SslRate", "MRP", "TLS connections in the last second", |c| {
         U32(narrow(c.rates.process().tls.read(c.totals.tls, c.now)))
     }),
-    zero("SslRateLimit", "CLP", "TLS connections allowed per second, 0 for any number"),
+    field("SslRateLimit", "CLP", "TLS connections allowed per second, 0 for any number", |c| U32(c.limits.tls_rate)),
     field("MaxSslRate", "MMP", "Most TLS connections in a second", |c| {
         U32(narrow(c.rates.process().tls.max(c.totals.tls, c.now)))
     }),
@@ -222,7 +227,7 @@ static FIELDS: &[Field] = &[
     field("SslCacheMisses", "MCP", "TLS sessions that were not found", |c| U32(narrow(c.facts.tls_cache_misses))),
     zero("CompressBpsIn", "MRP", "Bytes per second given to compression"),
     zero("CompressBpsOut", "MRP", "Bytes per second that come out of compression"),
-    zero("CompressBpsRateLim", "CLP", "Limit of compression in bytes per second"),
+    field("CompressBpsRateLim", "CLP", "Limit of compression in bytes per second", |c| U32(c.limits.compression_rate)),
     zero("ZlibMemUsage", "MGP", "Memory used by compression"),
     zero("MaxZlibMemUsage", "CLP", "Memory allowed for compression"),
     field("Tasks", "MGP", "Tasks alive", |c| U32(c.facts.tasks)),

@@ -22,7 +22,7 @@ impl Stream<'_> {
             self.connection.place.entry.doing.set(Doing::Tunnel);
             return Next::Tunnel(Box::new(Tunnel { server, early, epilogue: self.e }));
         }
-        let draining = self.worker.shared.is_draining();
+        let draining = self.worker.is_leaving(&self.e.frontend().live);
         // Bytes behind an upgrade that was not granted belong to the protocol that was asked for, not to HTTP.
         let stray = self.framing.upgrade.is_some() && !self.connection.buffer.is_empty();
         let close = self.close || stray || draining || end_closes(end);
@@ -82,7 +82,7 @@ impl Epilogue {
 
     fn count(&self, shard: Shard, end: End) {
         let frontend = &self.frontend().live.counters;
-        let server = self.backend().zip(self.server).and_then(|(b, i)| b.servers.get(i));
+        let server = self.server();
         frontend.inc(shard, Counter::ReqTot);
         self.count_bytes(shard, frontend);
         count_status(shard, frontend, self.status);
@@ -177,7 +177,8 @@ impl Epilogue {
             _ if end.phase == Phase::Queue => None,
             _ => self.server,
         };
-        let server = backend.zip(named).and_then(|(b, i)| b.servers.get(i));
+        let newer = self.newer.clone();
+        let server = newer.as_ref().or(backend).zip(named).and_then(|(b, i)| b.servers.get(i));
         let spec = &frontend.spec;
         let scratch = &mut *self.scratch;
         if self.understood
