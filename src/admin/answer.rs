@@ -175,11 +175,7 @@ fn change_server(
 }
 
 /// The backend is looked for first, then the words are looked at, as HAProxy does.
-fn add_server(
-    path: &str,
-    new: Result<Box<NewServer>, String>,
-    connection: &Connection,
-) -> Result<String, Refusal> {
+fn add_server(path: &str, new: Result<Box<NewServer>, String>, connection: &Connection) -> Result<String, Refusal> {
     let orders = &connection.orders;
     let Some((backend, name)) = path.split_once('/').filter(|(_, name)| !name.is_empty()) else {
         return refuse(texts::SERVER_REQUIRED);

@@ -46,12 +46,14 @@ impl ControlHandle {
                 self.order_all(|| WorkerOrder::SetListening { frontend: frontend.0 as usize, status });
             }
             Effect::SetFrontendMaxconn { frontend, maxconn } => {
-                if let Some(gate) = self.control.borrow().shared.frontend_connections.get(frontend.0 as usize) {
+                let control = self.control.borrow();
+                if let Some(gate) = control.shared.frontend_connections.get(frontend.0 as usize) {
                     gate.set_limit(maxconn);
                 }
             }
             Effect::SetProcessLimit { limit, to } => {
-                let shared = &self.control.borrow().shared;
+                let control = self.control.borrow();
+                let shared = &control.shared;
                 match limit {
                     ProcessLimit::Maxconn => shared.connections.set_limit(to),
                     ProcessLimit::ConnectionRate => shared.throttles.connections.set(to),

@@ -42,9 +42,7 @@ impl Acceptor {
         let (socket, peer) = self.raw().accept()?;
         socket.set_nonblocking(true)?;
         Ok(match self {
-            Acceptor::Tcp(_) => {
-                (Socket::Tcp(TcpStream::from_std(socket.into())?), peer.as_socket().map(canonical))
-            }
+            Acceptor::Tcp(_) => (Socket::Tcp(TcpStream::from_std(socket.into())?), peer.as_socket().map(canonical)),
             Acceptor::Unix(_) => (Socket::Unix(UnixStream::from_std(socket.into())?), None),
         })
     }

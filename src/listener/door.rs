@@ -137,7 +137,11 @@ impl Door {
     fn shut(&self) {
         let Some(acceptor) = self.acceptor.borrow_mut().take() else { return };
         if let Some(path) = &self.file {
-            let _ = std::fs::remove_file(if self.status.get() == FrontendStatus::Paused { aside(path) } else { path.clone() });
+            let _ = std::fs::remove_file(if self.status.get() == FrontendStatus::Paused {
+                aside(path)
+            } else {
+                path.clone()
+            });
         }
         if self.status.get() == FrontendStatus::Open {
             let _ = acceptor.hold_back();

@@ -183,7 +183,10 @@ mod tests {
         assert!(gate.is_full());
         places[0] = None;
         assert!(poll(&mut enters[3]).is_none(), "the other came first");
-        assert!(poll(&mut enters[2]).is_some_and(|place| gate.inside() == 2 && { drop(place); true }));
+        assert!(poll(&mut enters[2]).is_some_and(|place| gate.inside() == 2 && {
+            drop(place);
+            true
+        }));
         assert!(poll(&mut enters[3]).is_some());
     }
 

@@ -98,9 +98,10 @@ impl World {
 
     /// Refused unless the server is in maintenance and idle.
     fn delete_server(&mut self, server: ServerId) {
-        let idle = self.fleet.server(server).is_some_and(|s| {
-            s.state.is_in_maintenance() && s.live.inflight.now() == 0 && s.live.queued.now() == 0
-        });
+        let idle = self
+            .fleet
+            .server(server)
+            .is_some_and(|s| s.state.is_in_maintenance() && s.live.inflight.now() == 0 && s.live.queued.now() == 0);
         if self.truth.len() == 1 {
             return;
         }

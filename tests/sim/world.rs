@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use lockgate::core::fleet::{Fleet, ServerEntry};
 use lockgate::core::fleet::event::{Effect, Event};
 use lockgate::core::fleet::saved::SavedState;
 use lockgate::core::fleet::snapshot::Snapshot;
 use lockgate::core::fleet::spec::{FleetSpec, ServerId, ServerSpec};
+use lockgate::core::fleet::{Fleet, ServerEntry};
 use lockgate::core::health::{CheckOutcome, CheckStatus};
 use lockgate::core::queue;
 
@@ -333,7 +333,8 @@ impl World {
     }
 
     fn check_comes_back(&mut self, server: ServerId, ticket: u64) {
-        let lost = CheckOutcome { status: CheckStatus::L4Connect, code: None, duration: Duration::ZERO, text: "".into() };
+        let lost =
+            CheckOutcome { status: CheckStatus::L4Connect, code: None, duration: Duration::ZERO, text: "".into() };
         if self.is_gone(server, &Event::Checked { server, ticket, outcome: lost }) {
             return;
         }

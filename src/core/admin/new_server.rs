@@ -211,7 +211,9 @@ fn check_name(name: &str) -> Result<(), String> {
 
 fn parse_address(name: &str, text: &str) -> Result<ServerAddress, String> {
     let invalid = || format!("'server {}' : invalid address: '{}'.", shown(name), shown(text));
-    if let Some(path) = text.strip_prefix("unix@").or_else(|| text.strip_prefix("unix:")).or(text.strip_prefix('/').map(|_| text)) {
+    if let Some(path) =
+        text.strip_prefix("unix@").or_else(|| text.strip_prefix("unix:")).or(text.strip_prefix('/').map(|_| text))
+    {
         return if path.starts_with('/') { Ok(ServerAddress::Unix(path.into())) } else { Err(invalid()) };
     }
     let text_of_ip = text.strip_prefix("ipv4@").or_else(|| text.strip_prefix("ipv6@")).unwrap_or(text);

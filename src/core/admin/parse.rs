@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Level;
-use super::new_server::NewServer;
 use super::command::{Command, ErrorQuery, Order, ServerChange, StreamQuery, TableQuery};
+use super::new_server::NewServer;
 use super::table::TableFilter;
 use super::{limits, texts};
 use crate::core::fleet::event::{ForcedHealth, WeightChange};

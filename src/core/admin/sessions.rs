@@ -161,7 +161,10 @@ fn write_full(stream: &StreamRow, zone: &TimeZone, out: &mut String) -> std::fmt
     if stream.backend.is_some() || !stream.request.is_empty() {
         let (request, response) = stream.state.messages();
         let method = method_number(stream.request.split(' ').next().unwrap_or_default());
-        writeln!(out, "  txn=0x{id:x} flags=0x0 meth={method} status=-1 req.st={request} rsp.st={response} req.f=0x00 rsp.f=0x00")?;
+        writeln!(
+            out,
+            "  txn=0x{id:x} flags=0x0 meth={method} status=-1 req.st={request} rsp.st={response} req.f=0x00 rsp.f=0x00"
+        )?;
     }
     let client = (protocol(stream.source), if stream.tls { "SSL" } else { "RAW" });
     write_side(("scf", "co0", "LISTENER"), id, Some(client), stream.client_expires_in, out)?;
@@ -200,7 +203,10 @@ fn write_side(
 ) -> std::fmt::Result {
     let expires = expires.map_or_else(|| "<NEVER>".to_owned(), human_time);
     let Some((protocol, transport)) = over else {
-        return writeln!(out, "  {name}=0x{id:x} flags=0x0 state=INI endp=NONE,(nil),0x0 sub=0 rex={expires} wex=<NEVER>");
+        return writeln!(
+            out,
+            "  {name}=0x{id:x} flags=0x0 state=INI endp=NONE,(nil),0x0 sub=0 rex={expires} wex=<NEVER>"
+        );
     };
     writeln!(out, "  {name}=0x{id:x} flags=0x0 state=EST endp=CONN,0x{id:x},0x0 sub=1 rex={expires} wex=<NEVER>")?;
     write!(out, "      {connection}=0x{id:x} ctrl={protocol} xprt={transport} mux=H1 data=STRM ")?;

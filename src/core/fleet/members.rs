@@ -100,8 +100,7 @@ impl Fleet {
         let refuse = |text: String| Err(Refusal(text));
         let shards = self.shards;
         let turnover = self.turnover.next_multiple_of(2);
-        let backend =
-            self.backends.get_mut(index.0 as usize).ok_or_else(|| Refusal("No such backend.".to_owned()))?;
+        let backend = self.backends.get_mut(index.0 as usize).ok_or_else(|| Refusal("No such backend.".to_owned()))?;
         if backend.servers.iter().any(|s| s.spec.name == spec.name) {
             return refuse("Already exists a server with the same name in backend.".to_owned());
         }

@@ -194,7 +194,9 @@ static FIELDS: &[Field] = &[
     field("ConnRate", "MRP", "Connections in the last second", |c| {
         U32(narrow(c.rates.process().connections.read(c.totals.connections, c.now)))
     }),
-    field("ConnRateLimit", "CLP", "Connections allowed per second, 0 for any number", |c| U32(c.limits.connection_rate)),
+    field("ConnRateLimit", "CLP", "Connections allowed per second, 0 for any number", |c| {
+        U32(c.limits.connection_rate)
+    }),
     field("MaxConnRate", "MMP", "Most connections in a second", |c| {
         U32(narrow(c.rates.process().connections.max(c.totals.connections, c.now)))
     }),

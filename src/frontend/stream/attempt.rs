@@ -81,7 +81,9 @@ impl Stream<'_> {
         let spec = view.spec.cookie.as_ref()?;
         let head = &mut self.e.scratch.request;
         let named = cookie::find(head, spec.name.as_bytes()).map(|value| {
-            let is_its = |s: &ServerView| !s.is_deleted() && s.spec.cookie.as_deref().unwrap_or(&s.spec.name).as_bytes() == value;
+            let is_its = |s: &ServerView| {
+                !s.is_deleted() && s.spec.cookie.as_deref().unwrap_or(&s.spec.name).as_bytes() == value
+            };
             view.servers.iter().position(is_its)
         });
         if named.is_some() {
