@@ -233,6 +233,10 @@ pub async fn run(parts: WorkerParts) {
             }
             Some(WorkerOrder::Drain) => {
                 draining = true;
+                for door in &worker.doors {
+                    // What the kernel has already taken in is served; whoever comes later is refused.
+                    let _ = door.set(FrontendStatus::Stopped);
+                }
                 worker.drain.notify_waiters();
                 for task in accepting.drain(..) {
                     // Each ends once nothing is left to accept, unless it waits for a place under `maxconn`.
@@ -384,7 +388,7 @@ async fn accept_loop(worker: Rc<Worker>, bind: usize) {
     loop {
         let next = door.next();
         let arrived = if worker.shared.is_draining() {
-            // What the kernel has already taken in is served; closing the socket now would reset it.
+            // The door is shut: what is left behind it is served.
             let mut next = std::pin::pin!(next);
             let ready = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await;
             let Poll::Ready(arrived) = ready else { return };
