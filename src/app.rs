@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::admin::AdminServer;
@@ -27,10 +27,13 @@ use crate::core::route::RouteIndex;
 use crate::discovery::Lookup;
 use crate::frontend::worker::{self, BindContext, WorkerParts};
 use crate::listener::bind::{self, OpenListener};
+use crate::listener::door;
 use crate::listener::per_source::PerSource;
 use crate::log::{ControlLog, LogClock, LogSetup, LogWriter, WorkerLog, system_zone};
+use crate::runtime::gate::Gate;
 use crate::runtime::notify::notify;
 use crate::runtime::shared::{CONTROL_BACKLOG, Shared, WorkerReport};
+use crate::runtime::throttle::{Throttle, Throttles};
 use crate::runtime::worker::{WorkerHandle, WorkerOrder, local_runtime, spawn};
 use crate::runtime::{clock, limits};
 use crate::tls::acceptor;
@@ -115,17 +118,23 @@ fn start(model: Model, descriptors: u64) -> Result<(Started, Listening)> {
     let state_file = model.global.state_file.clone().map(StateFile::open).transpose()?;
     let now = clock::now();
     let (fleet, first_effects) = Fleet::new(&model.fleet, threads + 1, &saved, fastrand::u64(..), now);
+    let limits = model.global.limits;
+    let fleet = fleet.with_limits(limits);
     give_counters(&mut contexts, &fleet);
     let (to_control, reports) = mpsc::channel(CONTROL_BACKLOG);
     let frontends = &model.fleet.frontends;
     let patterns = Patterns::new(model.patterns, model.fleet.backends.iter().map(|b| &*b.name));
-    let permits = |n: u32| Arc::new(Semaphore::new(n as usize));
     let shared = Arc::new(Shared {
         snapshot: ArcSwap::new(fleet.snapshot().clone()),
         process,
-        connection_permits: permits(model.global.maxconn),
-        maxconn: model.global.maxconn,
-        frontend_permits: frontends.iter().map(|f| permits(f.maxconn)).collect(),
+        connections: Gate::new(limits.maxconn),
+        frontend_connections: frontends.iter().map(|f| Gate::new(f.maxconn)).collect(),
+        throttles: Throttles {
+            connections: Throttle::new(limits.connection_rate),
+            sessions: Throttle::new(limits.session_rate),
+            tls: Throttle::new(limits.tls_rate),
+            frontends: frontends.iter().map(|f| Throttle::new(f.session_rate.unwrap_or(0))).collect(),
+        },
         rate_tables: frontends
             .iter()
             .map(|f| f.rate_limits.iter().map(|l| Arc::new(RateTable::new(l.clone()))).collect())
@@ -198,6 +207,11 @@ fn bind_contexts(model: &Model, resumption: &Arc<Resumption>) -> Result<Vec<Bind
             name: bind.name.as_ref().map_or_else(|| bind.number.to_string(), ToString::to_string),
             per_source: per_source[frontend].clone(),
             listener: None,
+            backlog: bind.backlog,
+            file: match &bind.address {
+                BindAddress::Tcp(_) => None,
+                BindAddress::Unix(unix) => Some(unix.path.clone()),
+            },
         });
     }
     Ok(contexts)
@@ -345,6 +359,7 @@ fn remove_unix_binds(listening: &Listening) {
     for (_, address) in &listening.binds {
         if let BindAddress::Unix(unix) = address {
             let _ = std::fs::remove_file(&unix.path);
+            let _ = std::fs::remove_file(door::aside(&unix.path));
         }
     }
 }

@@ -1,13 +1,18 @@
 //! Carrying one order out: what is asked of the process, and the reply.
 
+use std::sync::Arc;
+
 use jiff::tz::TimeZone;
 
 use super::connection::Connection;
 use crate::core::admin::command::{Command, Order, ServerChange, TableQuery};
+use crate::core::admin::new_server::NewServer;
 use crate::core::admin::table::{self, TableFilter, TableValues};
 use crate::core::admin::{Level, TableView, captured, checks, help, servers, sessions, texts};
 use crate::core::fleet::Refusal;
 use crate::core::fleet::event::{Event, Origin, Way};
+use crate::core::fleet::frontends::FrontendOrder;
+use crate::core::fleet::spec::FrontendIndex;
 use crate::core::limit::SetError;
 use crate::core::stats::{self, Query, View, info, schema};
 
@@ -34,6 +39,7 @@ pub(super) async fn answer(order: Order, words: &[String], connection: &mut Conn
             sessions::render(query, &streams, &TimeZone::system())
         }
         Command::KillStream(id) => kill_stream(id, connection).await,
+        Command::OrderFrontend { frontend, order } => order_frontend(&frontend, order, connection).await,
         other => settle(other, connection),
     };
     Reply::Text(result.unwrap_or_else(|Refusal(text)| line(&text)))
@@ -53,6 +59,23 @@ fn settle(command: Command, connection: &mut Connection) -> Result<String, Refus
     let done = Ok(String::new());
     match command {
         Command::Nothing | Command::Quit | Command::ShowStreams(_) | Command::KillStream(_) => done,
+        Command::OrderFrontend { .. } => done,
+        Command::AddServer { server, new } => add_server(&server, new, connection),
+        Command::DeleteServer(server) => {
+            let server = orders.fleet().find_server(&server)?;
+            orders.apply(Event::DeleteServer { server })?;
+            Ok(line(texts::SERVER_DELETED))
+        }
+        Command::SetFrontendMaxconn { frontend, maxconn } => {
+            let frontend = find_frontend(&frontend, connection)?;
+            let maxconn = maxconn.or_else(refuse)?;
+            orders.apply(Event::SetFrontendMaxconn { frontend, maxconn })?;
+            done
+        }
+        Command::SetProcessLimit { limit, to } => {
+            orders.apply(Event::SetProcessLimit { limit, to })?;
+            done
+        }
         Command::Help(words) => Ok(help::help(&words, connection.level)),
         Command::Unknown(words) => Ok(help::unknown(&words, connection.level)),
         Command::Refused(text) => Err(Refusal(text)),
@@ -152,6 +175,38 @@ fn change_server(
         }
     };
     orders.apply(event)?;
+    Ok(String::new())
+}
+
+/// The backend is looked for first, then the words are looked at, as HAProxy does.
+fn add_server(path: &str, new: Result<Box<NewServer>, String>, connection: &Connection) -> Result<String, Refusal> {
+    let orders = &connection.orders;
+    let Some((backend, name)) = path.split_once('/').filter(|(_, name)| !name.is_empty()) else {
+        return refuse(texts::SERVER_REQUIRED);
+    };
+    let Some(backend) = orders.fleet().find_backend(backend) else { return refuse(texts::NO_SUCH_BACKEND) };
+    let new = new.map_err(Refusal)?;
+    let (sid, spec) = match orders.fleet().backend(backend) {
+        Some(entry) => (new.sid, new.build(name, &entry.spec)?),
+        None => return refuse(texts::NO_SUCH_BACKEND),
+    };
+    orders.apply(Event::AddServer { backend, spec: Arc::new(spec), sid })?;
+    Ok(line(texts::SERVER_REGISTERED))
+}
+
+fn find_frontend(name: &str, connection: &Connection) -> Result<FrontendIndex, Refusal> {
+    if name.is_empty() {
+        return refuse(texts::FRONTEND_EXPECTED);
+    }
+    let found = connection.orders.fleet().find_frontend(name);
+    found.map_or_else(|| refuse(texts::NO_SUCH_FRONTEND), Ok)
+}
+
+/// Answers when every worker has done it: whoever connects after the reply meets the new state.
+async fn order_frontend(name: &str, order: FrontendOrder, connection: &Connection) -> Result<String, Refusal> {
+    let frontend = find_frontend(name, connection)?;
+    connection.orders.apply(Event::OrderFrontend { frontend, order })?;
+    connection.orders.settled().await;
     Ok(String::new())
 }
 

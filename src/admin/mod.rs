@@ -46,6 +46,8 @@ pub trait Orders {
     fn apply(&self, event: Event) -> Result<(), Refusal>;
     /// Every stream being served, as the workers tell it.
     fn streams(&self) -> Later<'_, Vec<StreamRow>>;
+    /// Waits until the workers have done what they were ordered to do so far.
+    fn settled(&self) -> Later<'_, ()>;
     /// Ends a stream. One that has ended meanwhile is no mistake.
     fn kill_stream(&self, id: u64);
     /// Ends every stream of a server, those that wait for it included.

@@ -22,6 +22,21 @@ struct Shelf {
 }
 
 impl Shelf {
+    /// A place is given to another server once the former one was deleted; what was kept for that one goes.
+    fn belong_to(&mut self, server: &ServerView) {
+        if self.gauge.as_ref().is_some_and(|own| !std::sync::Arc::ptr_eq(own, &server.live)) {
+            self.clear();
+        }
+    }
+
+    /// Closes everything, and lets go of the gauge: a deleted server is forgotten when nobody holds it.
+    fn clear(&mut self) {
+        while !self.idle.is_empty() {
+            self.drop_at(0);
+        }
+        self.gauge = None;
+    }
+
     fn drop_at(&mut self, position: usize) {
         self.idle.swap_remove(position);
         self.fell();
@@ -57,6 +72,7 @@ impl Pool {
     pub fn take(&mut self, server: &ServerView, now: Instant) -> Option<Socket> {
         let to = server.address.as_ref()?;
         let shelf = self.shelf(server.id);
+        shelf.belong_to(server);
         while let Some(idle) = shelf.idle.pop() {
             shelf.fell();
             if idle.until > now && idle.to == *to && idle.socket.is_quiet() {
@@ -72,6 +88,7 @@ impl Pool {
             return;
         }
         let shelf = self.shelf(server.id);
+        shelf.belong_to(server);
         if shelf.idle.len() >= spec.max_idle as usize {
             return;
         }
@@ -99,8 +116,6 @@ impl Pool {
     /// Closes all connections kept to a server.
     pub fn close(&mut self, id: ServerId) {
         let shelf = self.shelf(id);
-        while !shelf.idle.is_empty() {
-            shelf.drop_at(0);
-        }
+        shelf.clear();
     }
 }

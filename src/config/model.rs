@@ -8,6 +8,7 @@ use std::time::Duration;
 
 pub use crate::core::admin::Level;
 use crate::core::fleet::spec::{FleetSpec, FrontendIndex};
+pub use crate::core::limit::process::ProcessLimits;
 pub use crate::core::log::format::LogFormat;
 use crate::core::pattern::PatternSpec;
 
@@ -49,6 +50,8 @@ pub struct Global {
     pub threads: usize,
     /// Client connections at once; further ones wait.
     pub maxconn: u32,
+    /// The same with the limits per second, as they are at the start.
+    pub limits: ProcessLimits,
     /// Where operator state is kept.
     pub state_file: Option<PathBuf>,
     /// How long open requests may take to finish when stopping (`grace`, default 30 s).

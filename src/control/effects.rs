@@ -2,6 +2,7 @@
 
 use super::ControlHandle;
 use crate::core::fleet::event::{Effect, Event};
+use crate::core::limit::process::ProcessLimit;
 use crate::core::queue;
 use crate::core::termination::Cause;
 use crate::health;
@@ -40,6 +41,27 @@ impl ControlHandle {
             Effect::ShutdownSessions { server, flag } => {
                 let cause = if flag == 'D' { Cause::ServerDown } else { Cause::Killed };
                 self.order_all(|| WorkerOrder::KillServerStreams { server, cause });
+            }
+            Effect::SetListening { frontend, status } => {
+                self.order_all(|| WorkerOrder::SetListening { frontend: frontend.0 as usize, status });
+            }
+            Effect::SetFrontendMaxconn { frontend, maxconn } => {
+                let control = self.control.borrow();
+                if let Some(gate) = control.shared.frontend_connections.get(frontend.0 as usize) {
+                    gate.set_limit(maxconn);
+                }
+            }
+            Effect::SetProcessLimit { limit, to } => {
+                let control = self.control.borrow();
+                let shared = &control.shared;
+                match limit {
+                    ProcessLimit::Maxconn => shared.connections.set_limit(to),
+                    ProcessLimit::ConnectionRate => shared.throttles.connections.set(to),
+                    ProcessLimit::SessionRate => shared.throttles.sessions.set(to),
+                    ProcessLimit::TlsRate => shared.throttles.tls.set(to),
+                    // Nothing is compressed: the value is only shown.
+                    ProcessLimit::CompressionRate => {}
+                }
             }
             Effect::CloseIdle(server) => self.order_all(|| WorkerOrder::CloseIdle(server)),
             Effect::Save => {

@@ -77,6 +77,20 @@ impl Orders for ControlOrders {
         })
     }
 
+    fn settled(&self) -> Later<'_, ()> {
+        let workers = self.0.control.borrow().workers.clone();
+        Box::pin(async move {
+            let reports = workers.iter().map(|worker| {
+                let (sender, receiver) = oneshot::channel();
+                let _ = worker.orders.send(WorkerOrder::Report(sender));
+                receiver
+            });
+            for report in reports.collect::<Vec<_>>() {
+                let _ = tokio::time::timeout(LISTING, report).await;
+            }
+        })
+    }
+
     fn kill_stream(&self, id: u64) {
         self.0.order_all(|| WorkerOrder::KillStream { id, cause: Cause::Killed });
     }
@@ -140,8 +154,8 @@ fn captured(bad: &BadMessage, number: u64, fleet: &Fleet) -> CapturedError {
     let frontend = fleet.frontends().iter().find(|f| f.spec.name == bad.frontend);
     let backend = bad.backend.as_ref().and_then(|(b, _)| fleet.backends().iter().find(|x| x.spec.name == *b));
     let server = bad.backend.as_ref().zip(backend).and_then(|((_, name), b)| {
-        let position = b.servers.iter().position(|s| s.spec.name == *name)?;
-        Some((name.clone(), position as u32 + 1))
+        let sid = b.servers.iter().find(|s| s.spec.name == *name)?.sid;
+        Some((name.clone(), sid))
     });
     CapturedError {
         number,

@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::registry::{Doing, Registered};
 use super::stream::{self, Next};
@@ -23,6 +22,7 @@ use crate::listener::per_source::SourcePlace;
 use crate::runtime::buffer::{Buffer, BufferShelf};
 use crate::runtime::clock;
 use crate::runtime::deadline::Deadline;
+use crate::runtime::gate::Place;
 use crate::runtime::socket::Socket;
 use crate::tls;
 use crate::tls::acceptor::HandshakeError;
@@ -43,7 +43,7 @@ pub struct Arrival {
     /// The client; `None` on unix sockets.
     pub peer: Option<SocketAddr>,
     /// Its places under the process's and the frontend's `maxconn`.
-    pub permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    pub places: (Place, Place),
 }
 
 /// A client connection.
@@ -72,7 +72,7 @@ pub struct Connection {
     /// The client has closed its sending half.
     pub client_ended: bool,
     /// Its places under the process's and the frontend's `maxconn`.
-    _permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    _places: (Place, Place),
 }
 
 impl Connection {
@@ -122,7 +122,7 @@ impl Held {
 
 /// Serves a connection to its end, in a task of its own.
 pub fn start(worker: &Rc<Worker>, bind: Rc<BindContext>, arrival: Arrival, mut held: Held) {
-    let Arrival { socket, peer, permits, .. } = arrival;
+    let Arrival { socket, peer, places, .. } = arrival;
     let Some(frontend) = worker.snapshot().frontends.get(bind.frontend).cloned() else { return };
     let accepted = clock::now();
     let place = worker.registry.enter(worker.index, &bind, peer, accepted, clock::wall());
@@ -140,7 +140,7 @@ pub fn start(worker: &Rc<Worker>, bind: Rc<BindContext>, arrival: Arrival, mut h
         idle_since: now,
         requests: 0,
         client_ended: false,
-        _permits: permits,
+        _places: places,
     };
     let Some(config) = bind.tls.clone() else {
         bind.count(&frontend.live, worker.shard, Counter::H1Sess);
@@ -263,6 +263,9 @@ async fn first_byte(worker: &Worker, connection: &mut Connection) -> First {
         let Some(frontend) = snapshot.frontends.get(connection.bind.frontend) else { return First::Quiet };
         connection.deadline.set(connection.idle_since + frontend.spec.timeouts.keepalive);
     }
+    if let Some(due) = connection.deadline.due() {
+        entry.expires(true, due);
+    }
     poll_fn(|cx| {
         worker.shelf.equip(&mut connection.buffer);
         match connection.io.poll_read(cx, connection.buffer.room()) {
@@ -277,7 +280,7 @@ async fn first_byte(worker: &Worker, connection: &mut Connection) -> First {
             Poll::Ready(Err(_)) => return Poll::Ready(if is_first { First::Ended } else { First::Quiet }),
             Poll::Pending => worker.shelf.shelve(&mut connection.buffer),
         }
-        if entry.kill.get().is_some() || (worker.shared.is_draining() && !is_first) {
+        if entry.kill.get().is_some() || (!is_first && worker.shared.is_draining()) {
             return Poll::Ready(First::Quiet);
         }
         match connection.deadline.poll_passed(cx) {

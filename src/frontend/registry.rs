@@ -35,6 +35,52 @@ pub enum Doing {
     Tunnel,
 }
 
+/// When a wait is given up, and whose silence it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expiry {
+    /// When.
+    pub at: Instant,
+    /// The client's, else the server's.
+    pub on_client: bool,
+}
+
+/// Bytes of a request's method and target that are kept for `show sess`.
+const REQUEST_BYTES: usize = 63;
+
+/// The beginning of a request's method and target, in so little room that it can be noted for every request.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestText {
+    len: u8,
+    bytes: [u8; REQUEST_BYTES],
+}
+
+impl Default for RequestText {
+    fn default() -> RequestText {
+        RequestText { len: 0, bytes: [0; REQUEST_BYTES] }
+    }
+}
+
+impl RequestText {
+    /// `GET /path`, cut where the room ends.
+    #[inline]
+    pub fn new(method: &[u8], target: &[u8]) -> RequestText {
+        let mut text = RequestText::default();
+        for part in [method, b" ", target] {
+            let from = usize::from(text.len);
+            let n = part.len().min(REQUEST_BYTES - from);
+            text.bytes[from..from + n].copy_from_slice(&part[..n]);
+            text.len += n as u8;
+        }
+        text
+    }
+
+    /// As text; bytes that are none become question marks.
+    pub fn to_text(self) -> String {
+        let bytes = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
+        bytes.iter().map(|b| if b.is_ascii_graphic() || *b == b' ' { char::from(*b) } else { '?' }).collect()
+    }
+}
+
 /// One connection, seen from outside.
 #[derive(Debug)]
 pub struct StreamEntry {
@@ -68,12 +114,22 @@ pub struct StreamEntry {
     pub bytes_in: Cell<u64>,
     /// Bytes of the current answer to the client.
     pub bytes_out: Cell<u64>,
+    /// When what it waits for now is given up.
+    pub expiry: Cell<Option<Expiry>>,
+    /// The request's method and target.
+    pub request: Cell<RequestText>,
     /// Set from outside: why the connection is to end.
     pub kill: Cell<Option<Cause>>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl StreamEntry {
+    /// Notes that a wait for the client (or else the server) is given up at `at`.
+    #[inline]
+    pub fn expires(&self, on_client: bool, at: Instant) {
+        self.expiry.set(Some(Expiry { at, on_client }));
+    }
+
     /// Remembers how to wake the connection's task; it stays the same for the task's life.
     pub fn set_waker(&self, waker: &Waker) {
         *self.waker.borrow_mut() = Some(waker.clone());
@@ -137,6 +193,8 @@ impl Registry {
             retries: Cell::new(0),
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
+            expiry: Cell::new(None),
+            request: Cell::new(RequestText::default()),
             kill: Cell::new(None),
             waker: RefCell::new(None),
         });

@@ -156,7 +156,9 @@ pub async fn run(
 ) -> TunnelEnd {
     let mut up = Direction::new(early_client);
     let mut down = Direction::new(early_server);
-    deadline.set(clock::now() + idle);
+    let due = clock::now() + idle;
+    deadline.set(due);
+    entry.expires(true, due);
     let mut seen = 0;
     let cause = poll_fn(|cx| {
         if let Some(cause) = entry.kill.get() {
@@ -185,7 +187,9 @@ pub async fn run(
             seen = moved;
             entry.bytes_in.set(up.moved);
             entry.bytes_out.set(down.moved);
-            deadline.set(clock::now() + idle);
+            let due = clock::now() + idle;
+            deadline.set(due);
+            entry.expires(true, due);
         }
         match deadline.poll_passed(cx) {
             Poll::Ready(()) => Poll::Ready(Cause::ClientTimeout),

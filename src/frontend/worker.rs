@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,14 +18,15 @@ use super::stream::Scratch;
 use crate::backend::pool::Pool;
 use crate::core::admin::StreamRow;
 use crate::core::admin::sessions::StreamState;
+use crate::core::fleet::frontends::FrontendStatus;
 use crate::core::fleet::live::{FrontendLive, ListenerLive};
 use crate::core::fleet::snapshot::{ConnectTo, Snapshot};
 use crate::core::fleet::spec::FrontendLog;
 use crate::core::log::format::variable::Wants;
 use crate::core::stats::counters::{Counter, Shard};
 use crate::core::termination::Cause;
-use crate::listener::accept::Acceptor;
 use crate::listener::bind::OpenListener;
+use crate::listener::door::Door;
 use crate::listener::per_source::PerSource;
 use crate::log::WorkerLog;
 use crate::runtime::buffer::BufferShelf;
@@ -59,6 +61,10 @@ pub struct BindContext {
     pub name: String,
     /// Connections per source, of the bind's frontend.
     pub per_source: Arc<PerSource>,
+    /// The kernel's accept queue.
+    pub backlog: u32,
+    /// The file of a unix socket.
+    pub file: Option<PathBuf>,
     /// Its own counters, if it has any (`socket_stats`).
     pub listener: Option<Arc<ListenerLive>>,
 }
@@ -134,6 +140,8 @@ pub struct Worker {
     pub registry: Rc<Registry>,
     /// Binds.
     pub binds: Vec<Rc<BindContext>>,
+    /// Where they come in, by bind.
+    doors: Vec<Door>,
     /// Said when no more connections are to be accepted.
     drain: Notify,
     /// Turns of source addresses.
@@ -189,6 +197,12 @@ impl Worker {
         }
     }
 
+    /// Whether connections that came in by this frontend are to end when they can: it or the process is on its way out.
+    #[inline]
+    pub fn is_leaving(&self, frontend: &FrontendLive) -> bool {
+        self.shared.is_draining() || frontend.status() == FrontendStatus::Stopped
+    }
+
     /// The least loaded other worker, if a new connection should go there.
     fn better_worker(&self) -> Option<&WorkerHandle> {
         let load = |i: usize| self.shared.worker_load.get(i).map_or(u32::MAX, |l| l.load(Ordering::Relaxed));
@@ -203,11 +217,14 @@ impl Worker {
 pub async fn run(parts: WorkerParts) {
     let WorkerParts { index, shared, log, binds, peers, mut orders, seed } = parts;
     let mut contexts = Vec::with_capacity(binds.len());
-    let mut acceptors = Vec::with_capacity(binds.len());
+    let mut doors = Vec::with_capacity(binds.len());
     for (context, listener) in binds {
+        // The file of a unix socket is shared by all workers: one looks after it.
+        let file = context.file.clone().filter(|_| index == 0);
+        let door = Door::open(listener, context.backlog, file);
         contexts.push(Rc::new(context));
-        match Acceptor::register(listener) {
-            Ok(acceptor) => acceptors.push(acceptor),
+        match door {
+            Ok(door) => doors.push(door),
             Err(error) => {
                 tracing::error!(%error, worker = index, "cannot watch a listening socket");
                 return;
@@ -227,17 +244,15 @@ pub async fn run(parts: WorkerParts) {
         rng: RefCell::new(fastrand::Rng::with_seed(seed)),
         registry: Rc::new(Registry::default()),
         binds: contexts,
+        doors,
         drain: Notify::new(),
         source_turn: Cell::new(index),
         snapshot: RefCell::new(pinned),
         scratch: RefCell::new(Vec::new()),
         peers,
     });
-    let mut accepting: Vec<_> = acceptors
-        .into_iter()
-        .enumerate()
-        .map(|(bind, acceptor)| tokio::task::spawn_local(accept_loop(worker.clone(), bind, acceptor)))
-        .collect();
+    let mut accepting: Vec<_> =
+        (0..worker.doors.len()).map(|bind| tokio::task::spawn_local(accept_loop(worker.clone(), bind))).collect();
     let flushing = tokio::task::spawn_local(flush_log(worker.clone()));
     let sweeping = tokio::task::spawn_local(sweep_pool(worker.clone()));
     let mut draining = false;
@@ -251,6 +266,10 @@ pub async fn run(parts: WorkerParts) {
             }
             Some(WorkerOrder::Drain) => {
                 draining = true;
+                for door in &worker.doors {
+                    // What the kernel has already taken in is served; whoever comes later is refused.
+                    let _ = door.set(FrontendStatus::Stopped);
+                }
                 worker.drain.notify_waiters();
                 for task in accepting.drain(..) {
                     // Each ends once nothing is left to accept, unless it waits for a place under `maxconn`.
@@ -300,6 +319,10 @@ fn obey(worker: &Rc<Worker>, order: WorkerOrder) {
             }
         }),
         WorkerOrder::CloseIdle(server) => worker.pool.borrow_mut().close(server),
+        WorkerOrder::SetListening { frontend, status } => set_listening(worker, frontend, status),
+        WorkerOrder::Report(done) => {
+            let _ = done.send(());
+        }
         WorkerOrder::Adopt(handover) => adopt(worker, handover),
         WorkerOrder::Drain | WorkerOrder::Stop => {}
     }
@@ -312,6 +335,11 @@ fn list(worker: &Worker) -> Vec<StreamRow> {
     worker.registry.for_each(|e| {
         let backend = e.backend.get().and_then(|i| snapshot.backends.get(i));
         let server = e.server.get().and_then(|id| backend?.servers.get(id.index as usize));
+        let is_idle = matches!(e.doing.get(), Doing::Handshake | Doing::Idle | Doing::Request);
+        let expires_in = |on_client: bool| {
+            let expiry = e.expiry.get().filter(|x| x.on_client == on_client)?;
+            Some(expiry.at.saturating_duration_since(now))
+        };
         rows.push(StreamRow {
             id: e.id,
             began_at: e.began_at,
@@ -324,7 +352,7 @@ fn list(worker: &Worker) -> Vec<StreamRow> {
                 .get(e.frontend)
                 .map_or_else(|| (Box::default(), 0), |f| (f.spec.name.clone(), f.spec.iid)),
             backend: backend.map(|b| (b.spec.name.clone(), b.spec.iid)),
-            server: server.map(|s| (s.spec.name.clone(), s.id.index + 1)),
+            server: server.map(|s| (s.spec.name.clone(), s.sid)),
             server_address: server.and_then(|s| match s.address {
                 Some(ConnectTo::Ip(address)) => Some(address),
                 _ => None,
@@ -340,11 +368,11 @@ fn list(worker: &Worker) -> Vec<StreamRow> {
                 Doing::Data => StreamState::Transfer,
                 Doing::Tunnel => StreamState::Tunnel,
             },
-            client_expires_in: None,
-            server_expires_in: None,
+            client_expires_in: expires_in(true),
+            server_expires_in: expires_in(false),
             bytes_in: e.bytes_in.get(),
             bytes_out: e.bytes_out.get(),
-            request: Box::default(),
+            request: if is_idle { Box::default() } else { e.request.get().to_text().into() },
         });
     });
     rows
@@ -367,13 +395,33 @@ async fn sweep_pool(worker: Rc<Worker>) {
     }
 }
 
-async fn accept_loop(worker: Rc<Worker>, bind: usize, acceptor: Acceptor) {
-    let frontend = worker.binds[bind].frontend;
-    let Some(of_frontend) = worker.shared.frontend_permits.get(frontend).cloned() else { return };
+/// Opens, pauses or shuts the doors of a frontend.
+fn set_listening(worker: &Worker, frontend: usize, status: FrontendStatus) {
+    for (context, door) in worker.binds.iter().zip(&worker.doors).filter(|(c, _)| c.frontend == frontend) {
+        if let Err(error) = door.set(status) {
+            tracing::error!(%error, worker = worker.index, bind = %context.name, ?status, "cannot change a listening socket");
+        }
+    }
+    if status == FrontendStatus::Stopped {
+        // Those between two requests would never look up by themselves.
+        worker.registry.for_each(|e| {
+            if e.frontend == frontend && e.doing.get() == Doing::Idle && e.requests.get() > 0 {
+                e.end(Cause::Stopping);
+            }
+        });
+    }
+}
+
+async fn accept_loop(worker: Rc<Worker>, bind: usize) {
+    let shared = worker.shared.clone();
+    let (context, Some(door)) = (worker.binds[bind].clone(), worker.doors.get(bind)) else { return };
+    let (frontend, tls) = (context.frontend, context.tls.is_some());
+    let Some(of_frontend) = shared.frontend_connections.get(frontend) else { return };
+    let throttles = &shared.throttles;
     loop {
-        let next = acceptor.next();
-        let (socket, peer) = if worker.shared.is_draining() {
-            // What the kernel has already taken in is served; closing the socket now would reset it.
+        let next = door.next();
+        let arrived = if worker.shared.is_draining() {
+            // The door is shut: what is left behind it is served.
             let mut next = std::pin::pin!(next);
             let ready = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await;
             let Poll::Ready(arrived) = ready else { return };
@@ -384,13 +432,22 @@ async fn accept_loop(worker: Rc<Worker>, bind: usize, acceptor: Acceptor) {
                 () = worker.drain.notified() => continue,
             }
         };
-        // Over the limit a connection waits here, and those behind it in the kernel's queue; none is refused.
-        if of_frontend.available_permits() == 0 || worker.shared.connection_permits.available_permits() == 0 {
-            worker.shared.process.maxconn_reached.fetch_add(1, Ordering::Relaxed);
+        let Some((socket, peer)) = arrived else { return };
+        // Over a limit a connection waits here, and those behind it in the kernel's queue; none is refused.
+        if of_frontend.is_full() || shared.connections.is_full() {
+            shared.process.maxconn_reached.fetch_add(1, Ordering::Relaxed);
         }
-        let Ok(frontend_permit) = of_frontend.clone().acquire_owned().await else { return };
-        let Ok(permit) = worker.shared.connection_permits.clone().acquire_owned().await else { return };
-        let arrival = Arrival { bind, socket, peer, permits: (permit, frontend_permit) };
+        let of_frontend = of_frontend.enter().await;
+        let of_process = shared.connections.enter().await;
+        throttles.connections.pass().await;
+        throttles.sessions.pass().await;
+        if let Some(throttle) = throttles.frontends.get(frontend) {
+            throttle.pass().await;
+        }
+        if tls {
+            throttles.tls.pass().await;
+        }
+        let arrival = Arrival { bind, socket, peer, places: (of_process, of_frontend) };
         if let Some(arrival) = hand_over(&worker, arrival) {
             welcome(&worker, arrival);
         }
@@ -401,17 +458,17 @@ async fn accept_loop(worker: Rc<Worker>, bind: usize, acceptor: Acceptor) {
 fn hand_over(worker: &Worker, arrival: Arrival) -> Option<Arrival> {
     // A worker that leaves may have left already when this reaches it.
     let Some(other) = worker.better_worker().filter(|_| !worker.shared.is_draining()) else { return Some(arrival) };
-    let Arrival { bind, socket: Socket::Tcp(socket), peer, permits } = arrival else { return Some(arrival) };
+    let Arrival { bind, socket: Socket::Tcp(socket), peer, places } = arrival else { return Some(arrival) };
     if let Ok(socket) = socket.into_std() {
-        let _ = other.orders.send(WorkerOrder::Adopt(Handover { socket, bind, peer, permits }));
+        let _ = other.orders.send(WorkerOrder::Adopt(Handover { socket, bind, peer, places }));
     }
     None
 }
 
 fn adopt(worker: &Rc<Worker>, handover: Handover) {
-    let Handover { socket, bind, peer, permits } = handover;
+    let Handover { socket, bind, peer, places } = handover;
     if let (true, Ok(socket)) = (bind < worker.binds.len(), tokio::net::TcpStream::from_std(socket)) {
-        welcome(worker, Arrival { bind, socket: Socket::Tcp(socket), peer, permits });
+        welcome(worker, Arrival { bind, socket: Socket::Tcp(socket), peer, places });
     }
 }
 

@@ -1,16 +1,15 @@
-//! Accepting: one connection after another, backing off when descriptors run out.
+//! Accepting, and what makes the kernel refuse or take in clients.
 
 use std::io;
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::net::{Shutdown, SocketAddr};
+use std::task::{Context, Poll, ready};
 
-use tokio::net::{TcpListener, UnixListener};
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::bind::OpenListener;
+use super::door::Arrived;
 use crate::runtime::socket::Socket;
-
-/// Pause after an accept that failed for want of descriptors or memory.
-const BACKOFF: Duration = Duration::from_millis(100);
 
 /// A listening socket on a worker's runtime.
 #[derive(Debug)]
@@ -30,36 +29,62 @@ impl Acceptor {
         })
     }
 
-    /// The next connection. Errors of a single connection are skipped; for want of descriptors it waits and tries again.
-    pub async fn next(&self) -> (Socket, Option<SocketAddr>) {
-        let mut warned = false;
-        loop {
-            let error = match self {
-                Acceptor::Tcp(l) => match l.accept().await {
-                    Ok((s, peer)) => {
-                        return (Socket::Tcp(s), Some(SocketAddr::new(peer.ip().to_canonical(), peer.port())));
-                    }
-                    Err(e) => e,
-                },
-                Acceptor::Unix(l) => match l.accept().await {
-                    Ok((s, _)) => return (Socket::Unix(s), None),
-                    Err(e) => e,
-                },
-            };
-            if is_of_one_connection(&error) {
-                continue;
-            }
-            if !warned {
-                tracing::warn!(%error, "cannot accept, waiting for descriptors");
-                warned = true;
-            }
-            tokio::time::sleep(BACKOFF).await;
+    /// The next connection, or an error, which may be of that connection alone ([`is_of_one_connection`]).
+    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Arrived>> {
+        Poll::Ready(match self {
+            Acceptor::Tcp(l) => ready!(l.poll_accept(cx)).map(|(s, peer)| (Socket::Tcp(s), Some(canonical(peer)))),
+            Acceptor::Unix(l) => ready!(l.poll_accept(cx)).map(|(s, _)| (Socket::Unix(s), None)),
+        })
+    }
+
+    /// A connection that the kernel has already taken in; `WouldBlock` when there is none.
+    pub fn accept_now(&self) -> io::Result<Arrived> {
+        let (socket, peer) = self.raw().accept()?;
+        socket.set_nonblocking(true)?;
+        Ok(match self {
+            Acceptor::Tcp(_) => (Socket::Tcp(TcpStream::from_std(socket.into())?), peer.as_socket().map(canonical)),
+            Acceptor::Unix(_) => (Socket::Unix(UnixStream::from_std(socket.into())?), None),
+        })
+    }
+
+    /// Makes the kernel take in as few as it can, so that [`Acceptor::accept_now`] comes to an end.
+    pub fn hold_back(&self) -> io::Result<()> {
+        match self {
+            Acceptor::Tcp(_) => self.raw().listen(0),
+            Acceptor::Unix(_) => Ok(()),
+        }
+    }
+
+    /// Makes the kernel refuse clients; the address stays ours. On unix sockets nothing happens.
+    pub fn refuse(&self) -> io::Result<()> {
+        match self {
+            Acceptor::Tcp(_) => self.raw().shutdown(Shutdown::Read),
+            Acceptor::Unix(_) => Ok(()),
+        }
+    }
+
+    /// Makes the kernel take in clients again.
+    pub fn listen(&self, backlog: u32) -> io::Result<()> {
+        match self {
+            Acceptor::Tcp(_) => self.raw().listen(backlog.min(i32::MAX as u32) as i32),
+            Acceptor::Unix(_) => Ok(()),
+        }
+    }
+
+    fn raw(&self) -> SockRef<'_> {
+        match self {
+            Acceptor::Tcp(l) => SockRef::from(l),
+            Acceptor::Unix(l) => SockRef::from(l),
         }
     }
 }
 
+fn canonical(peer: SocketAddr) -> SocketAddr {
+    SocketAddr::new(peer.ip().to_canonical(), peer.port())
+}
+
 /// Whether an error concerns the connection being accepted rather than this process.
-fn is_of_one_connection(error: &io::Error) -> bool {
+pub fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
         || matches!(

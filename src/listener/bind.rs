@@ -68,11 +68,17 @@ pub fn open(bind: &Bind, workers: usize) -> Result<Vec<OpenListener>, BindError>
         BindAddress::Tcp(address) => {
             let mut address = *address;
             refuse_if_taken(address).map_err(|source| BindError::Tcp { address, source })?;
+            let fail = |source| BindError::Tcp { address, source };
+            // Port 0 means "any". A socket that only draws it lets the others ask for it by its number: a port that was
+            // not asked for is lost when a socket is paused.
+            let drawn = if address.port() == 0 { Some(bind_tcp(address).map_err(fail)?) } else { None };
+            if let Some(drawn) = &drawn {
+                let got = drawn.local_addr().map_err(fail)?;
+                address.set_port(got.as_socket().map_or(0, |a| a.port()));
+            }
             let mut listeners = Vec::with_capacity(workers);
             for _ in 0..workers {
                 let listener = open_tcp(address, bind.backlog).map_err(|source| BindError::Tcp { address, source })?;
-                // Port 0 means "any": the first socket draws one and the others share it.
-                address = listener.local_addr().map_err(|source| BindError::Tcp { address, source })?;
                 listeners.push(OpenListener::Tcp(listener));
             }
             Ok(listeners)
@@ -106,6 +112,12 @@ fn refuse_if_taken(address: SocketAddr) -> io::Result<()> {
 }
 
 fn open_tcp(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListener> {
+    let socket = bind_tcp(address)?;
+    socket.listen(backlog.min(i32::MAX as u32) as i32)?;
+    Ok(socket.into())
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<RawSocket> {
     let domain = if address.is_ipv6() { Domain::IPV6 } else { Domain::IPV4 };
     let socket = RawSocket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -116,8 +128,7 @@ fn open_tcp(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListen
     // Accepted sockets inherit it, which saves a system call per connection.
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
-    socket.listen(backlog.min(i32::MAX as u32) as i32)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// Opens a unix socket with its mode and owner. A file left behind by a dead process is replaced, a live one refused.

@@ -4,6 +4,7 @@
 
 pub mod accept;
 pub mod bind;
+pub mod door;
 pub mod io;
 pub mod per_source;
 

@@ -5,8 +5,10 @@
 pub mod buffer;
 pub mod clock;
 pub mod deadline;
+pub mod gate;
 pub mod limits;
 pub mod notify;
 pub mod shared;
 pub mod socket;
+pub mod throttle;
 pub mod worker;

@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
+
+use super::gate::Gate;
+use super::throttle::Throttles;
 
 use crate::core::fleet::event::Event;
 use crate::core::fleet::live::ProcessLive;
@@ -25,11 +28,11 @@ pub struct Shared {
     /// Process gauges.
     pub process: Arc<ProcessLive>,
     /// Client connections allowed, process-wide.
-    pub connection_permits: Arc<Semaphore>,
-    /// `global.maxconn`.
-    pub maxconn: u32,
+    pub connections: Arc<Gate>,
     /// Client connections allowed per frontend.
-    pub frontend_permits: Vec<Arc<Semaphore>>,
+    pub frontend_connections: Vec<Arc<Gate>>,
+    /// Connections per second.
+    pub throttles: Throttles,
     /// Rate-limit tables, by frontend and position.
     pub rate_tables: Vec<Vec<Arc<RateTable>>>,
     /// Maps and access lists.

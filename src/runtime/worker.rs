@@ -2,9 +2,11 @@
 
 use std::thread::JoinHandle;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
+use super::gate::Place;
 use crate::core::admin::StreamRow;
+use crate::core::fleet::frontends::FrontendStatus;
 use crate::core::fleet::spec::ServerId;
 use crate::core::termination::Cause;
 
@@ -29,6 +31,15 @@ pub enum WorkerOrder {
     },
     /// Close the idle connections kept to a server.
     CloseIdle(ServerId),
+    /// Listening sockets of a frontend are to do as its status says.
+    SetListening {
+        /// Position of the frontend.
+        frontend: usize,
+        /// Its status.
+        status: FrontendStatus,
+    },
+    /// Say when everything ordered before is done.
+    Report(oneshot::Sender<()>),
     /// Take over a connection that a busier worker accepted.
     Adopt(Handover),
     /// Close idle connections, end keep-alive, return when the last connection is gone.
@@ -47,7 +58,7 @@ pub struct Handover {
     /// The client.
     pub peer: Option<std::net::SocketAddr>,
     /// Its places under the process's and the frontend's `maxconn`.
-    pub permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    pub places: (Place, Place),
 }
 
 /// The way to one worker.

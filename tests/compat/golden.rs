@@ -16,7 +16,7 @@ enum Step {
     Do(fn(&Lab)),
 }
 
-use Shape::{Csv, Errors, Files, FirstLine, Info, Json, Names, Sessions, Typed, Whole, WithoutLists};
+use Shape::{Csv, Errors, Files, FirstLine, Info, Json, Names, Sessions, Stream, Typed, Whole, WithoutLists};
 use Step::{Do, Replay, Say};
 
 #[test]
@@ -62,6 +62,8 @@ fn streams_errors_and_tables() {
     replay(&[
         Do(|lab| lab.streams.borrow_mut().push(stream())),
         Replay("061-show-sess", Sessions),
+        Replay("062-show-sess-id", Stream),
+        Replay("063-show-sess-all", Stream),
         Replay("064-show-sess-unknown", Whole),
         Replay("065-shutdown-session-unknown", Whole),
         Replay("067-shutdown-session-noarg", Whole),
@@ -232,6 +234,62 @@ fn changes_to_servers() {
 }
 
 #[test]
+fn frontends_and_limits() {
+    replay(&[
+        Do(Lab::traffic),
+        Replay("174-set-maxconn-frontend", Whole),
+        Replay("175-set-maxconn-frontend-nosuch", Whole),
+        Replay("176-set-maxconn-frontend-noval", Whole),
+        Replay("177-set-maxconn-frontend-bad", Whole),
+        Replay("178-set-maxconn-global", Whole),
+        Replay("179-set-maxconn-global-toohigh", Whole),
+        Replay("180-set-maxconn-global-noval", Whole),
+        Replay("181-set-maxconn-bad", FirstLine),
+        Replay("182-set-rate-limit-conn", Whole),
+        Replay("183-set-rate-limit-sess", Whole),
+        Replay("184-set-rate-limit-ssl", Whole),
+        Replay("185-set-rate-limit-comp", Whole),
+        Replay("186-set-rate-limit-bad", Whole),
+        Replay("187-set-rate-limit-notglobal", Whole),
+        Replay("188-set-rate-limit-noval", Whole),
+        Replay("194-disable-frontend", Whole),
+        Replay("195-after-disable-frontend-csv", Csv),
+        Replay("196-disable-frontend-again", Whole),
+        Replay("197-enable-frontend", Whole),
+        Replay("198-enable-frontend-again", Whole),
+        Replay("199-after-enable-frontend-csv", Csv),
+        Replay("200-disable-frontend-nosuch", Whole),
+        Replay("201-disable-frontend-noarg", Whole),
+        Replay("202-enable-frontend-backend-name", Whole),
+        Replay("204-shutdown-frontend-nosuch", Whole),
+        Replay("206-shutdown-frontend-noarg", Whole),
+    ]);
+}
+
+#[test]
+fn servers_added_and_deleted() {
+    replay(&[
+        // As it was when the replies were recorded: web2 had just come back.
+        Say("set server be_web/web2 state maint"),
+        Say("set server be_web/web2 state ready"),
+        Replay("250-add-server", Whole),
+        Replay("251-after-add-server-csv", Csv),
+        Replay("253-add-server-dup", Whole),
+        Replay("254-add-server-nosuch-be", Whole),
+        Replay("255-add-server-badkw", Whole),
+        Replay("256-add-server-noaddr", Whole),
+        Replay("258-dyn-enable-health", Whole),
+        Replay("259-dyn-enable", Whole),
+        Replay("261-del-server-not-maint", Whole),
+        Replay("262-dyn-disable", Whole),
+        Replay("263-del-server", Whole),
+        Replay("264-del-server-nosuch", Whole),
+        Replay("265-del-server-static-not-maint", Whole),
+        Replay("257-add-server-fqdn", Whole),
+    ]);
+}
+
+#[test]
 fn the_language() {
     replay(&[
         Replay("030-show-unknown", FirstLine),
@@ -284,6 +342,14 @@ fn levels() {
         Replay("342-operator-set-weight", Whole),
         Replay("343-operator-get-weight", Whole),
         Replay("347-operator-shutdown-sessions", Whole),
+        Replay("344-operator-disable-frontend", Whole),
+        Replay("345-operator-enable-frontend", Whole),
+        Replay("346-operator-shutdown-frontend", Whole),
+        Replay("349-operator-set-maxconn", Whole),
+        Replay("350-operator-set-maxconn-fe", Whole),
+        Replay("351-operator-set-rate-limit", Whole),
+        Replay("357-operator-add-server", Whole),
+        Replay("358-operator-del-server", Whole),
         Replay("348-operator-shutdown-session", Whole),
         Replay("356-operator-set-timeout", Whole),
         Replay("367-operator-cli-level", Whole),
@@ -304,6 +370,14 @@ fn levels() {
         Replay("389-user-set-weight", Whole),
         Replay("390-user-get-weight", Whole),
         Replay("394-user-shutdown-sessions", Whole),
+        Replay("391-user-disable-frontend", Whole),
+        Replay("392-user-enable-frontend", Whole),
+        Replay("393-user-shutdown-frontend", Whole),
+        Replay("396-user-set-maxconn", Whole),
+        Replay("397-user-set-maxconn-fe", Whole),
+        Replay("398-user-set-rate-limit", Whole),
+        Replay("404-user-add-server", Whole),
+        Replay("405-user-del-server", Whole),
         Replay("395-user-shutdown-session", Whole),
         Replay("402-user-clear-table", Whole),
         Replay("403-user-set-timeout", Whole),

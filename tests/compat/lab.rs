@@ -18,6 +18,7 @@ use lockgate::core::fleet::saved::SavedState;
 use lockgate::core::fleet::spec::*;
 use lockgate::core::fleet::{Fleet, Refusal};
 use lockgate::core::health::{CheckKind, CheckOutcome, CheckSpec, CheckStatus};
+use lockgate::core::limit::process::ProcessLimits;
 use lockgate::core::limit::{
     DataType, KeyFacts, KeyPart, LimitAction, RateLimitSpec, RateTable, RowPlace, SetError, Stored, Verdict, build_key,
 };
@@ -126,6 +127,8 @@ impl Lab {
     pub fn new() -> Lab {
         let start = Instant::now();
         let (fleet, effects) = Fleet::new(&spec(), 2, &SavedState::default(), 1, start);
+        let limits = ProcessLimits { maxconn: 2000, maxconn_highest: 2000, ..ProcessLimits::default() };
+        let fleet = fleet.with_limits(limits);
         let lab = Lab {
             fleet: RefCell::new(fleet),
             rates: RefCell::default(),
@@ -267,6 +270,9 @@ impl Orders for Lab {
     }
     fn streams(&self) -> Later<'_, Vec<StreamRow>> {
         Box::pin(async { self.streams.borrow().clone() })
+    }
+    fn settled(&self) -> Later<'_, ()> {
+        Box::pin(async {})
     }
     fn kill_stream(&self, id: u64) {
         self.killed.borrow_mut().push(format!("stream {id}"));
@@ -457,6 +463,7 @@ fn frontend(name: &str, iid: u32, routes: Vec<Route>) -> Arc<FrontendSpec> {
         iid,
         maxconn: 1000,
         maxconn_per_source: None,
+        session_rate: None,
         timeouts: ClientTimeouts { request: s(5), keepalive: s(5), client: s(10), handshake: s(5), tarpit: s(5) },
         limits: HttpLimits::default(),
         trusted_proxies: Vec::new(),
@@ -510,6 +517,7 @@ fn backend(
         request_rules: Vec::new(),
         response_rules: Vec::new(),
         servers: servers.into_iter().map(Arc::new).collect(),
+        server_defaults: ServerDefaults { initial: InitialState::Up, ..ServerDefaults::default() },
     })
 }
 

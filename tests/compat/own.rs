@@ -64,13 +64,27 @@ fn streams_are_ended() {
             "] id=976280592 proto=tcpv4 source=127.0.0.1:36582\n",
             "\n  frontend=fe_main (id=2 mode=http), listener=? (id=1) addr=127.0.0.1:18080\n",
             "\n  server=web2 (id=2) addr=127.0.0.1:18102\n",
-            "state=response",
-            "req=\"GET /slow\" total=65",
+            "\n  req=0x3a30dc10 (f=0x0 an=0x0 pipe=0 tofwd=0 total=65)\n",
+            "\n  request=\"GET /slow\" doing=response\n",
         ] {
             assert!(full.contains(part), "{part:?} in {full}");
         }
         assert_eq!(sockets.ask("operator", "show sess all\n").await, full);
         assert_eq!(sockets.ask("operator", "shutdown session 0x3a30dc10\n").await, "Permission denied\n\n");
+    });
+}
+
+#[test]
+fn a_new_server_stands_in_the_state_file_format() {
+    serve(async |_, sockets| {
+        let add = "add server be_web/dyn1 127.0.0.1:18104 check inter 500 rise 3 fall 3\n";
+        assert_eq!(sockets.ask("admin", add).await, "New server registered.\n\n");
+        let state = sockets.ask("admin", "show servers state be_web\n").await;
+        // As recorded in 252-after-add-server-srvstate.
+        let line = "\n4 be_web 4 dyn1 127.0.0.1 0 1 1 1 0 1 0 0 2 0 0 0 - 18104 - 0 0 - - 0\n";
+        assert!(state.contains(line), "{state}");
+        assert_eq!(sockets.ask("admin", "del server be_web/#4\n").await, "Server deleted.\n\n");
+        assert_eq!(sockets.ask("admin", "add server be_web 127.0.0.1:1\n").await, "Require 'backend/server'.\n\n");
     });
 }
 

@@ -29,6 +29,8 @@ pub enum Shape {
     Json,
     /// `show sess`: without HAProxy's own connection and inner flags.
     Sessions,
+    /// `show sess ID` and `show sess all`: without connections to the socket itself and HAProxy's innermost lines.
+    Stream,
     /// `show errors`: without the reason, which only lockgate tells.
     Errors,
     /// `show acl`: without lists of conditions that are not lists here.
@@ -54,6 +56,20 @@ pub fn masked(shape: Shape, reply: &str) -> String {
             let lines = keep_lines(reply, |l| !l.contains("proto=unix_stream"));
             let lines = replace(&lines, r"\b[0-9a-f]+h\b", "H");
             mask(&replace(&lines, r"\b(rex|wex|exp|c_exp|age)=[^,\] \n]*", "$1=T"))
+        }
+        Shape::Stream => {
+            let of_client = std::cell::Cell::new(false);
+            let lines = keep_lines(reply, |l| {
+                if !l.starts_with(' ') && !l.is_empty() {
+                    of_client.set(l.contains("proto=tcpv4"));
+                }
+                let inner = ["      h1s=", "      .meth", "      .subs", "      h1c=", "      htx=", "  request="];
+                l.is_empty() || of_client.get() && !inner.iter().any(|i| l.starts_with(i))
+            });
+            let lines = replace(&lines, r"(?m)^(  backend=.*\)) addr=.*$", "$1");
+            let lines = replace(&lines, r"listener=\S+", "listener=L");
+            let lines = replace(&lines, r"\b(rex|exp|age)=(<NEVER>|\w+)", "$1=T");
+            mask(&replace(&lines, r"0x[0-9a-f]+", "PTR"))
         }
         Shape::Errors => mask(&keep_lines(reply, |l| !l.starts_with("  reason: "))),
         Shape::Files => mask(&keep_lines(reply, |l| !l.contains(" () acl '"))),

@@ -17,6 +17,7 @@ mod connections;
 mod counters;
 mod demo;
 mod deploy;
+mod fleetops;
 mod forwarded;
 mod framing;
 mod health;

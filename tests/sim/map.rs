@@ -52,10 +52,12 @@ fn backend(rng: &mut Rng, number: u32) -> BackendSpec {
         request_rules: vec![],
         response_rules: vec![],
         servers: (0..rng.u32(1..=6)).map(|n| Arc::new(server(rng, n, capped))).collect(),
+        server_defaults: ServerDefaults::default(),
     }
 }
 
-fn server(rng: &mut Rng, number: u32, capped: bool) -> ServerSpec {
+/// One server, and what an operator may add later.
+pub fn server(rng: &mut Rng, number: u32, capped: bool) -> ServerSpec {
     let address = if rng.u32(0..5) == 0 {
         ServerAddress::Name { host: format!("app{number}.internal").into(), port: 8080 }
     } else {

@@ -81,6 +81,15 @@ impl Oracle {
         Oracle(fleet.servers().map(|s| (s.id, debt(s))).collect())
     }
 
+    /// A server that was added at run time: in maintenance, its checks off.
+    pub fn meet(&mut self, server: ServerId, spec: &ServerSpec) {
+        self.0.insert(server, Debt::new(spec, AdminState::Maint, false));
+    }
+
+    pub fn forget(&mut self, server: ServerId) {
+        self.0.remove(&server);
+    }
+
     fn debt(&mut self, server: ServerId) -> &mut Debt {
         self.0.get_mut(&server).expect("servers of this world are known")
     }

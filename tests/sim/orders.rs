@@ -1,8 +1,10 @@
 //! Operators, who say sensible and senseless things at any time.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use lockgate::core::fleet::event::*;
+use lockgate::core::fleet::spec::{BackendIndex, ServerId, ServerSpec};
 use lockgate::core::server::AdminState;
 
 use crate::map;
@@ -19,7 +21,7 @@ impl World {
         let server = self.any_server();
         let by = self.operator();
         self.tally.orders += 1;
-        match self.rng.u32(0..20) {
+        match self.rng.u32(0..24) {
             0..10 => {
                 let state = match self.rng.u32(0..5) {
                     0 => AdminState::Maint,
@@ -68,10 +70,46 @@ impl World {
                 }
                 self.try_order(Event::SetChecks { server, enabled });
             }
+            20 | 21 => self.add_server(server.backend),
+            22 | 23 => self.delete_server(server),
             _ => {
                 let on = self.rng.u32(0..3) == 0;
                 self.apply(Event::SetMaintenance { backend: server.backend, on });
             }
+        }
+    }
+
+    /// A new server, sometimes under a name that is or was another's.
+    fn add_server(&mut self, backend: BackendIndex) {
+        let number = self.rng.u32(0..9);
+        let spec = Arc::new(ServerSpec { disabled: false, ..map::server(&mut self.rng, number, true) });
+        let sid = (self.rng.u32(0..4) == 0).then(|| self.rng.u32(1..12));
+        let known: Vec<ServerId> = self.fleet.servers().map(|s| s.id).collect();
+        if !self.try_order(Event::AddServer { backend, spec: spec.clone(), sid }) {
+            return;
+        }
+        let new = self.fleet.servers().find(|s| !known.contains(&s.id)).expect("it was added");
+        assert_eq!((new.state.admin, new.state.checks_enabled), (AdminState::Maint, false));
+        assert!(sid.is_none_or(|sid| sid == new.sid));
+        let id = new.id;
+        self.meet(id, &spec);
+        self.tally.added += 1;
+    }
+
+    /// Refused unless the server is in maintenance and idle.
+    fn delete_server(&mut self, server: ServerId) {
+        let idle = self
+            .fleet
+            .server(server)
+            .is_some_and(|s| s.state.is_in_maintenance() && s.live.inflight.now() == 0 && s.live.queued.now() == 0);
+        if self.truth.len() == 1 {
+            return;
+        }
+        assert_eq!(self.try_order(Event::DeleteServer { server }), idle, "{server:?} was deleted, or not, wrongly");
+        if idle {
+            self.truth.remove(&server);
+            self.oracle.forget(server);
+            self.tally.deleted += 1;
         }
     }
 

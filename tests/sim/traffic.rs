@@ -161,7 +161,8 @@ impl World {
     pub fn stream_wakes_up(&mut self, id: RequestId) {
         let Some(request) = self.requests.get(&id) else { return };
         let Phase::Waiting { granted: Some(index), .. } = request.phase else { panic!("woken without a grant") };
-        let view = request.view.clone();
+        // By the newest picture: the server may be younger than the request.
+        let view = self.published.backends[request.view.index.0 as usize].clone();
         self.run(id, view, index);
     }
 
@@ -204,6 +205,7 @@ impl World {
     /// However it ends, it ends once and holds nothing afterwards.
     fn end(&mut self, id: RequestId) {
         let request = self.requests.remove(&id).expect("a request ends once");
+        let mut view = request.view.clone();
         let slot = match request.phase {
             Phase::Running(index) => Some(index),
             Phase::Waiting { waiter, place, granted, .. } => {
@@ -211,13 +213,15 @@ impl World {
                 assert_eq!(slot, granted, "a grant nobody saw");
                 if slot.is_none() {
                     queue::leave(&request.view, place);
+                } else {
+                    view = self.published.backends[view.index.0 as usize].clone();
                 }
                 slot
             }
         };
         if let Some(index) = slot {
-            request.view.servers[index as usize].live.inflight.fall();
-            queue::dispatch(&self.published.backends[request.view.index.0 as usize]);
+            view.servers[index as usize].live.inflight.fall();
+            queue::dispatch(&self.published.backends[view.index.0 as usize]);
             self.collect_grants();
         }
     }

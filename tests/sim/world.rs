@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use lockgate::core::fleet::Fleet;
 use lockgate::core::fleet::event::{Effect, Event};
 use lockgate::core::fleet::saved::SavedState;
 use lockgate::core::fleet::snapshot::Snapshot;
-use lockgate::core::fleet::spec::{FleetSpec, ServerId};
+use lockgate::core::fleet::spec::{FleetSpec, ServerId, ServerSpec};
+use lockgate::core::fleet::{Fleet, ServerEntry};
 use lockgate::core::health::{CheckOutcome, CheckStatus};
 use lockgate::core::queue;
 
@@ -43,10 +43,12 @@ pub struct Tally {
     pub crashes: u64,
     pub stale_pictures: u64,
     pub publications: u64,
+    pub added: u64,
+    pub deleted: u64,
 }
 
 impl Tally {
-    fn fields(&mut self) -> [&mut u64; 19] {
+    fn fields(&mut self) -> [&mut u64; 21] {
         [
             &mut self.requests,
             &mut self.served,
@@ -67,6 +69,8 @@ impl Tally {
             &mut self.crashes,
             &mut self.stale_pictures,
             &mut self.publications,
+            &mut self.added,
+            &mut self.deleted,
         ]
     }
 
@@ -312,7 +316,28 @@ impl World {
         ids[self.rng.usize(..ids.len())]
     }
 
+    /// A server that was added.
+    pub fn meet(&mut self, server: ServerId, spec: &ServerSpec) {
+        let truth = Truth { healthy: self.rng.u32(0..4) > 0, latency: Duration::from_millis(50), points_to: vec![7] };
+        self.truth.insert(server, truth);
+        self.oracle.meet(server, spec);
+    }
+
+    /// What is said of a server that was deleted meanwhile changes nothing.
+    fn is_gone(&mut self, server: ServerId, event: &Event) -> bool {
+        let gone = !self.truth.contains_key(&server);
+        if gone {
+            assert!(self.fleet.apply(event.clone(), self.now).is_err(), "{server:?} is gone");
+        }
+        gone
+    }
+
     fn check_comes_back(&mut self, server: ServerId, ticket: u64) {
+        let lost =
+            CheckOutcome { status: CheckStatus::L4Connect, code: None, duration: Duration::ZERO, text: "".into() };
+        if self.is_gone(server, &Event::Checked { server, ticket, outcome: lost }) {
+            return;
+        }
         let truth = &self.truth[&server];
         let (status, text) = if truth.healthy { (CheckStatus::L4Ok, "") } else { (CheckStatus::L4Connect, "refused") };
         let outcome = CheckOutcome { status, code: None, duration: truth.latency, text: text.into() };
@@ -330,6 +355,10 @@ impl World {
     }
 
     fn look_up_comes_back(&mut self, server: ServerId) {
+        let answer = Ok(vec![map::ip(1)]);
+        if self.is_gone(server, &Event::Resolved { server, answer, ttl: Duration::ZERO }) {
+            return;
+        }
         let points_to = &self.truth[&server].points_to;
         let answer: Result<Vec<_>, Box<str>> = match points_to.is_empty() {
             true => Err("SERVFAIL".into()),
@@ -397,6 +426,7 @@ impl World {
                     assert!(self.fleet.is_ready());
                 }
                 Effect::CloseIdle(_) => {}
+                Effect::SetListening { .. } | Effect::SetFrontendMaxconn { .. } | Effect::SetProcessLimit { .. } => {}
                 Effect::Save => {
                     let saved = self.fleet.saved_state();
                     let text = serde_json::to_string(&saved).expect("plain values");
@@ -423,11 +453,22 @@ impl World {
             )
         });
         self.requests.clear();
-        let before: Vec<_> =
-            self.fleet.servers().map(|s| (s.state.admin, s.weight, s.maxconn, s.set_address())).collect();
+        let told = |fleet: &Fleet| -> BTreeMap<_, _> {
+            let servers = fleet.servers().filter(|s| !s.dynamic);
+            let said = |s: &ServerEntry| (s.state.admin, s.weight, s.maxconn, s.set_address());
+            servers.map(|s| ((s.id.backend, s.spec.name.clone()), said(s))).collect()
+        };
+        let before = told(&self.fleet);
         let (fleet, effects) = Fleet::new(&self.spec, SHARDS, &saved, self.sequence, self.now);
-        let after: Vec<_> = fleet.servers().map(|s| (s.state.admin, s.weight, s.maxconn, s.set_address())).collect();
-        assert_eq!(before, after, "operator state was lost");
+        // Servers that were deleted are back, those that were added are gone.
+        let after = told(&fleet);
+        assert!(before.iter().all(|(name, said)| after.get(name) == Some(said)), "operator state was lost");
+        let ids: Vec<ServerId> = fleet.servers().map(|s| s.id).collect();
+        self.truth.retain(|id, _| ids.contains(id));
+        for id in ids {
+            let truth = Truth { healthy: true, latency: Duration::from_millis(50), points_to: vec![id.index] };
+            self.truth.entry(id).or_insert(truth);
+        }
         assert_eq!(fleet.saved_state(), saved);
         self.oracle = Oracle::new(&fleet);
         self.fleet = fleet;

@@ -35,6 +35,7 @@ impl Lowering<'_> {
         if let (Some(observe), None) = (observed, &check) {
             self.observe_without_check(observe.id());
         }
+        let tuning = self.tuning(None, Some(&**written), check.is_some());
         BackendSpec {
             name: self.name(name.id(), name, "backend"),
             iid,
@@ -54,6 +55,7 @@ impl Lowering<'_> {
             request_rules: self.header_rules(written.request_headers.as_deref(), Side::Request),
             response_rules: self.header_rules(written.response_headers.as_deref(), Side::Response),
             servers: self.servers(name, written),
+            server_defaults: tuning.defaults(check.map(Into::into)),
         }
     }
 

@@ -58,6 +58,7 @@ impl Lowering<'_> {
             iid: index.saturating_add(2),
             maxconn: maxconn.map_or(global.maxconn, |n| **n),
             maxconn_per_source: written.maxconn_per_source.as_deref().copied(),
+            session_rate: written.rate_limit_sessions.as_deref().copied(),
             timeouts: self.client_timeouts(written.timeouts.as_deref()),
             limits: self.limits(written.limits.as_deref()),
             trusted_proxies: self.networks(written.trusted_proxies.as_ref()),

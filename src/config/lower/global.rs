@@ -9,7 +9,7 @@ use super::value::{DURATION_MAX, TIMEOUT_MIN};
 use crate::config::document::NodeId;
 use crate::config::model::{
     AdminAddress, AdminSocket, DESCRIPTORS_RESERVED, Envelope, Global, Level, LogDestination, LogFormat, LogTarget,
-    Model, TlsGlobal,
+    Model, ProcessLimits, TlsGlobal,
 };
 use crate::config::raw::{self, At, global::Threads};
 use crate::config::shape::shorten;
@@ -35,9 +35,19 @@ impl Lowering<'_> {
             logs.extend(self.log_target(target));
         }
         let grace = written.and_then(|w| w.grace.as_ref());
+        let maxconn = written.and_then(|w| w.maxconn.as_deref()).copied().unwrap_or(default);
+        let rate = |key: Option<&At<u32>>| key.map_or(0, |n| **n);
         Global {
             threads,
-            maxconn: written.and_then(|w| w.maxconn.as_deref()).copied().unwrap_or(default),
+            maxconn,
+            limits: ProcessLimits {
+                maxconn,
+                maxconn_highest: maxconn,
+                connection_rate: rate(written.and_then(|w| w.maxconnrate.as_ref())),
+                session_rate: rate(written.and_then(|w| w.maxsessrate.as_ref())),
+                tls_rate: rate(written.and_then(|w| w.maxsslrate.as_ref())),
+                compression_rate: 0,
+            },
             state_file: written.and_then(|w| w.state_file.as_ref()).map(|path| self.path(path.as_ref())),
             grace: self.duration(grace, Duration::from_secs(30), Duration::ZERO, DURATION_MAX),
             admin,

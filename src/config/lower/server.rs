@@ -1,5 +1,6 @@
 //! `backends.NAME.servers.NAME`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::bind::unix_path;
@@ -11,8 +12,9 @@ use crate::config::raw::backend::{ObserveChoice, ObserveLayer, ServerChoice};
 use crate::config::raw::{At, backend as raw};
 use crate::config::shape::shorten;
 use crate::core::fleet::spec::{
-    InitialState, ObserveSpec, OnError, ReturnFromDrain, ReturnFromMaint, ServerAddress, ServerSpec,
+    InitialState, ObserveSpec, OnError, ReturnFromDrain, ReturnFromMaint, ServerAddress, ServerDefaults, ServerSpec,
 };
+use crate::core::health::CheckSpec;
 
 /// What can be said of servers in `defaults`, in a backend and of one server.
 #[derive(Debug)]
@@ -23,6 +25,21 @@ pub(super) struct Tuning {
     return_from_drain: ReturnFromDrain,
     return_from_maint: ReturnFromMaint,
     on_marked_down_shutdown: bool,
+}
+
+impl Tuning {
+    /// What a server is like that says nothing of itself.
+    pub fn defaults(self, check: Option<Arc<CheckSpec>>) -> ServerDefaults {
+        ServerDefaults {
+            check,
+            observe: self.observe,
+            slowstart: self.slowstart,
+            initial: self.initial,
+            return_from_drain: self.return_from_drain,
+            return_from_maint: self.return_from_maint,
+            on_marked_down_shutdown: self.on_marked_down_shutdown,
+        }
+    }
 }
 
 impl Lowering<'_> {

@@ -22,6 +22,9 @@ pub(in crate::config) struct Frontend {
     /// Connections at once from one address; further ones are closed and counted. Default: no limit.
     #[schemars(range(min = 1))]
     pub maxconn_per_source: Opt<u32>,
+    /// Connections let in per second; further ones wait. Default: no limit.
+    #[schemars(range(min = 1))]
+    pub rate_limit_sessions: Opt<u32>,
     /// Waits on the client side.
     pub timeouts: Opt<ClientTimeouts>,
     /// Limits on what a client may send.

@@ -16,6 +16,15 @@ pub(in crate::config) struct Global {
     /// Default: 100000, or what the descriptor limit allows.
     #[schemars(range(min = 1))]
     pub maxconn: Opt<u32>,
+    /// Connections let in per second; further ones wait. Default: no limit.
+    #[schemars(range(min = 1))]
+    pub maxconnrate: Opt<u32>,
+    /// Sessions begun per second; further ones wait. Default: no limit.
+    #[schemars(range(min = 1))]
+    pub maxsessrate: Opt<u32>,
+    /// TLS connections let in per second; further ones wait. Default: no limit.
+    #[schemars(range(min = 1))]
+    pub maxsslrate: Opt<u32>,
     /// Where operator state (drain, maint, weights) survives a restart. Default: nowhere.
     pub state_file: Opt<FilePath>,
     /// How long open requests may take to finish when stopping. Default: 30s.

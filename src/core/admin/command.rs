@@ -4,9 +4,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Level;
+use super::new_server::NewServer;
 use super::patterns::PatternOrder;
 use super::table::{TableFilter, TableValues};
 use crate::core::fleet::event::{ForcedHealth, WeightChange};
+use crate::core::fleet::frontends::FrontendOrder;
+use crate::core::limit::process::ProcessLimit;
 use crate::core::server::AdminState;
 use crate::core::stats::Query;
 use crate::core::stats::info::InfoQuery;
@@ -88,6 +91,36 @@ pub enum Command {
         server: String,
         /// What is to change, or what is wrong with that.
         change: Result<ServerChange, String>,
+    },
+    /// `add server B/S ADDRESS …`
+    AddServer {
+        /// `B/S`, as written.
+        server: String,
+        /// The server, or what is wrong with it.
+        new: Result<Box<NewServer>, String>,
+    },
+    /// `del server B/S`
+    DeleteServer(String),
+    /// `enable|disable|shutdown frontend F`
+    OrderFrontend {
+        /// The frontend, as written.
+        frontend: String,
+        /// What it is to do.
+        order: FrontendOrder,
+    },
+    /// `set maxconn frontend F N`
+    SetFrontendMaxconn {
+        /// The frontend, as written.
+        frontend: String,
+        /// Connections at once, or what is wrong with that.
+        maxconn: Result<u32, &'static str>,
+    },
+    /// `set maxconn global N`, `set rate-limit … global N`
+    SetProcessLimit {
+        /// Which limit.
+        limit: ProcessLimit,
+        /// Its value.
+        to: u32,
     },
     /// `set backend B maintenance on|off`
     SetMaintenance {

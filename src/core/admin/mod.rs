@@ -12,6 +12,8 @@ pub mod checks;
 pub mod command;
 pub mod help;
 pub mod input;
+mod limits;
+pub mod new_server;
 pub mod parse;
 pub mod patterns;
 pub mod servers;

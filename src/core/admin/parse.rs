@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use super::Level;
 use super::command::{Command, ErrorQuery, Order, ServerChange, StreamQuery, TableQuery};
+use super::new_server::NewServer;
 use super::patterns;
 use super::table::{TableFilter, TableValues};
-use super::texts;
+use super::{limits, texts};
 use crate::core::fleet::event::{ForcedHealth, WeightChange};
+use crate::core::fleet::frontends::FrontendOrder;
 use crate::core::server::AdminState;
 use crate::core::stats::info::InfoQuery;
 use crate::core::stats::render::{Only, leading_number};
@@ -66,6 +68,9 @@ pub fn parse_with(words: &[String], payload: Option<&str>) -> Order {
         ["set", "server"] | ["set", "weight"] | ["set", "maxconn", "server"] => {
             (Admin, change("", Ok(ServerChange::Nothing)))
         }
+        ["set", "maxconn", "frontend", rest @ ..] => (Admin, limits::frontend_maxconn(rest)),
+        ["set", "maxconn", "global", rest @ ..] => (Admin, limits::process_maxconn(word(rest, 0))),
+        ["set", "rate-limit", rest @ ..] => (Admin, limits::rate_limit(rest)),
         ["set", "backend", backend, rest @ ..] => (Admin, set_backend(backend, rest)),
         ["set", "backend"] => (Admin, Command::Refused(texts::SET_BACKEND_USAGE.into())),
         ["enable", "server", rest @ ..] => (Admin, change(word(rest, 0), Ok(ServerChange::Admin(AdminState::Ready)))),
@@ -74,6 +79,12 @@ pub fn parse_with(words: &[String], payload: Option<&str>) -> Order {
         ["disable", "health", rest @ ..] => (Admin, change(word(rest, 0), Ok(ServerChange::Checks(false)))),
         ["enable", "agent", rest @ ..] => (Admin, change(word(rest, 0), Err(texts::AGENT_NOT_CONFIGURED.into()))),
         ["disable", "agent", rest @ ..] => (Admin, change(word(rest, 0), Ok(ServerChange::Nothing))),
+
+        ["enable", "frontend", rest @ ..] => (Admin, limits::frontend(rest, FrontendOrder::Enable)),
+        ["disable", "frontend", rest @ ..] => (Admin, limits::frontend(rest, FrontendOrder::Disable)),
+        ["shutdown", "frontend", rest @ ..] => (Admin, limits::frontend(rest, FrontendOrder::Shutdown)),
+        ["add", "server", rest @ ..] => (Admin, add_server(rest)),
+        ["del", "server", rest @ ..] => (Admin, Command::DeleteServer(first(rest).unwrap_or_default())),
 
         ["shutdown", "sessions", "server", rest @ ..] => {
             (Admin, Command::KillServerStreams(first(rest).unwrap_or_default()))
@@ -94,6 +105,13 @@ fn first(words: &[&str]) -> Option<String> {
 
 fn change(server: &str, change: Result<ServerChange, String>) -> Command {
     Command::ChangeServer { server: server.to_owned(), change }
+}
+
+fn add_server(words: &[&str]) -> Command {
+    let path = word(words, 0);
+    let name = path.split_once('/').map_or("", |(_, name)| name);
+    let new = NewServer::parse(name, words.get(1..).unwrap_or_default());
+    Command::AddServer { server: path.to_owned(), new: new.map(Box::new) }
 }
 
 fn info_query(words: &[&str]) -> InfoQuery {
@@ -268,7 +286,7 @@ pub(super) fn shown(word: &str) -> String {
 }
 
 /// The number at the start of a word and what follows it, as C's `strtol`.
-fn number(word: &str) -> Option<(i64, &str)> {
+pub(super) fn number(word: &str) -> Option<(i64, &str)> {
     let unsigned = word.strip_prefix(['-', '+']).unwrap_or(word);
     let digits = unsigned.bytes().take_while(u8::is_ascii_digit).count();
     if digits == 0 {

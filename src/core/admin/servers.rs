@@ -81,7 +81,7 @@ fn write_state(backend: &BackendEntry, server: &ServerEntry, now: Instant, out: 
     let (address, port) = place(server);
     let check = server.spec.check.as_deref();
     write!(out, "{} {} ", backend.spec.iid, backend.spec.name)?;
-    write!(out, "{} {} {address} ", server.id.index + 1, server.spec.name)?;
+    write!(out, "{} {} {address} ", server.sid, server.spec.name)?;
     write!(out, "{} {} ", state.operational.number(), state.admin_flags())?;
     write!(out, "{} {} ", server.weight, server.spec.weight)?;
     write!(out, "{} ", now.saturating_duration_since(server.changed_at).as_secs())?;
@@ -94,7 +94,7 @@ fn write_state(backend: &BackendEntry, server: &ServerEntry, now: Instant, out: 
 fn write_connections(backend: &BackendEntry, server: &ServerEntry, out: &mut String) -> std::fmt::Result {
     let (address, port) = place(server);
     let (used, most, idle) = (server.live.inflight.now(), server.live.inflight.max(), server.live.idle.now());
-    write!(out, "{}/{} {}/{} ", backend.spec.name, server.spec.name, backend.spec.iid, server.id.index + 1)?;
+    write!(out, "{}/{} {}/{} ", backend.spec.name, server.spec.name, backend.spec.iid, server.sid)?;
     write!(out, "{address} {port} - {} ", backend.spec.pool.idle_timeout.as_millis())?;
     writeln!(out, "{used} {most} {most} 0 {idle} -1 {idle} {idle}")
 }

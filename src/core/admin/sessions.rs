@@ -88,6 +88,32 @@ impl StreamState {
     }
 }
 
+impl StreamState {
+    /// HAProxy's words for how far the request and the response are.
+    fn messages(self) -> (&'static str, &'static str) {
+        match self {
+            StreamState::Request => ("MSG_RQBEFORE", "MSG_RPBEFORE"),
+            StreamState::Tarpit | StreamState::Queue | StreamState::Connect | StreamState::Response => {
+                ("MSG_DONE", "MSG_RPBEFORE")
+            }
+            StreamState::Transfer => ("MSG_DONE", "MSG_DATA"),
+            StreamState::Tunnel => ("MSG_TUNNEL", "MSG_TUNNEL"),
+        }
+    }
+}
+
+impl StreamRow {
+    /// Until something times out.
+    fn expires_in(&self) -> Option<Duration> {
+        [self.client_expires_in, self.server_expires_in].into_iter().flatten().min()
+    }
+
+    /// Requests per second over the connection's life, which counts as at least a second.
+    fn rate(&self) -> u64 {
+        u64::from(self.requests) / self.age.as_secs().max(1)
+    }
+}
+
 /// The reply to `show sess`.
 pub fn render(query: StreamQuery, streams: &[StreamRow], zone: &TimeZone) -> Result<String, Refusal> {
     let mut out = String::new();
@@ -105,12 +131,12 @@ pub fn render(query: StreamQuery, streams: &[StreamRow], zone: &TimeZone) -> Res
 
 fn write_line(stream: &StreamRow, out: &mut String) -> std::fmt::Result {
     let name = |part: &Option<(Box<str>, u32)>, none: &str| part.as_ref().map_or(none.to_owned(), |p| p.0.to_string());
-    let expires = [stream.client_expires_in, stream.server_expires_in].into_iter().flatten().min();
+    let expires = stream.expires_in();
     let left = |time: Option<Duration>| time.map(human_time).unwrap_or_default();
     write!(out, "0x{:x}: proto={} src={} ", stream.id, protocol(stream.source), peer(stream.source))?;
     write!(out, "fe={} be={} ", stream.frontend.0, name(&stream.backend, "<NONE>"))?;
     write!(out, "srv={} ts=00 epoch=0 age={} ", name(&stream.server, "<none>"), human_time(stream.age))?;
-    write!(out, "calls={} rate=0 cpu=0 lat=0 ", stream.requests)?;
+    write!(out, "calls={} rate={} cpu=0 lat=0 ", stream.requests, stream.rate())?;
     write!(out, "rq[f=0h,i=0,an=00h,ax=] rp[f=0h,i=0,an=00h,ax=] ")?;
     write!(out, "scf=[8,0h,fd=-1,rex={},wex=] ", left(stream.client_expires_in))?;
     write!(out, "scb=[8,0h,fd=-1,rex={},wex=] ", left(stream.server_expires_in))?;
@@ -119,15 +145,42 @@ fn write_line(stream: &StreamRow, out: &mut String) -> std::fmt::Result {
 
 fn write_full(stream: &StreamRow, zone: &TimeZone, out: &mut String) -> std::fmt::Result {
     let id = stream.id;
-    let age = human_time(stream.age);
-    write!(out, "0x{id:x}: [{}] id={id} ", stamp(stream.began_at, zone, 6))?;
+    write!(out, "0x{id:x}: [{}] id={} ", stamp(stream.began_at, zone, 6), id & 0xff_ffff_ffff)?;
     writeln!(out, "proto={} source={}", protocol(stream.source), peer(stream.source))?;
     writeln!(
         out,
-        "  flags=0x0, conn_retries={}, conn_exp=<NEVER> conn_et=0x000 srv_conn=(nil), pend_pos=(nil) waiting={} epoch=0",
+        "  flags=0x0, conn_retries={}, conn_exp=<NEVER> conn_et=0x000 srv_conn={}, pend_pos=(nil) waiting={} epoch=0",
         stream.retries,
+        if stream.server.is_some() { format!("0x{id:x}") } else { "(nil)".to_owned() },
         u32::from(stream.state == StreamState::Queue),
     )?;
+    write_places(stream, out)?;
+    let expires = stream.expires_in().map_or_else(|| "<NEVER>".to_owned(), human_time);
+    write!(out, "  task=0x{id:x} (state=0x00 nice=0 calls={} rate={} ", stream.requests, stream.rate())?;
+    writeln!(out, "exp={expires} tid={}(1/0) age={})", (id >> 40).saturating_sub(1), human_time(stream.age))?;
+    if stream.backend.is_some() || !stream.request.is_empty() {
+        let (request, response) = stream.state.messages();
+        let method = method_number(stream.request.split(' ').next().unwrap_or_default());
+        writeln!(
+            out,
+            "  txn=0x{id:x} flags=0x0 meth={method} status=-1 req.st={request} rsp.st={response} req.f=0x00 rsp.f=0x00"
+        )?;
+    }
+    let client = (protocol(stream.source), if stream.tls { "SSL" } else { "RAW" });
+    write_side(("scf", "co0", "LISTENER"), id, Some(client), stream.client_expires_in, out)?;
+    let server = stream.server.as_ref().map(|_| (protocol(stream.server_address), "RAW"));
+    write_side(("scb", "co1", "SERVER"), id, server, stream.server_expires_in, out)?;
+    for (name, total) in [("req", stream.bytes_in), ("res", stream.bytes_out)] {
+        writeln!(out, "  {name}=0x{id:x} (f=0x0 an=0x0 pipe=0 tofwd=0 total={total})")?;
+        writeln!(out, "      an_exp=<NEVER> buf=0x{id:x} data=(nil) o=0 p=0 i=0 size=0")?;
+    }
+    let request: String = stream.request.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    // What HAProxy does not tell, and what one most wants to know.
+    writeln!(out, "  request=\"{request}\" doing={}", stream.state.word())
+}
+
+/// Where it came in, and where it goes.
+fn write_places(stream: &StreamRow, out: &mut String) -> std::fmt::Result {
     let (name, iid) = &stream.frontend;
     writeln!(out, "  frontend={name} (id={iid} mode=http), listener=? (id=1) addr={}", peer(stream.destination))?;
     match &stream.backend {
@@ -135,20 +188,36 @@ fn write_full(stream: &StreamRow, zone: &TimeZone, out: &mut String) -> std::fmt
         None => writeln!(out, "  backend=<NONE> (id=-1 mode=-)")?,
     }
     match &stream.server {
-        Some((name, sid)) => {
-            let address = stream.server_address.map_or_else(|| "-".to_owned(), |a| a.to_string());
-            writeln!(out, "  server={name} (id={sid}) addr={address}")?;
-        }
-        None => writeln!(out, "  server=<NONE> (id=-1)")?,
+        Some((name, sid)) => writeln!(out, "  server={name} (id={sid}) addr={}", peer(stream.server_address)),
+        None => writeln!(out, "  server=<NONE> (id=-1)"),
     }
-    let state = stream.state.word();
-    let left = |time: Option<Duration>| time.map_or("<NEVER>".to_owned(), human_time);
-    writeln!(out, "  task=0x{id:x} (state={state} calls={} age={age})", stream.requests)?;
-    writeln!(out, "  scf tls={} rex={}", u32::from(stream.tls), left(stream.client_expires_in))?;
-    writeln!(out, "  scb rex={}", left(stream.server_expires_in))?;
-    let request: String = stream.request.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-    writeln!(out, "  req=\"{request}\" total={}", stream.bytes_in)?;
-    writeln!(out, "  res total={}", stream.bytes_out)
+}
+
+/// One end of a stream: its names, its protocol and transport if there is a connection, and when it times out.
+fn write_side(
+    (name, connection, target): (&str, &str, &str),
+    id: u64,
+    over: Option<(&str, &str)>,
+    expires: Option<Duration>,
+    out: &mut String,
+) -> std::fmt::Result {
+    let expires = expires.map_or_else(|| "<NEVER>".to_owned(), human_time);
+    let Some((protocol, transport)) = over else {
+        return writeln!(
+            out,
+            "  {name}=0x{id:x} flags=0x0 state=INI endp=NONE,(nil),0x0 sub=0 rex={expires} wex=<NEVER>"
+        );
+    };
+    writeln!(out, "  {name}=0x{id:x} flags=0x0 state=EST endp=CONN,0x{id:x},0x0 sub=1 rex={expires} wex=<NEVER>")?;
+    write!(out, "      {connection}=0x{id:x} ctrl={protocol} xprt={transport} mux=H1 data=STRM ")?;
+    writeln!(out, "target={target}:0x{id:x}")?;
+    writeln!(out, "      flags=0x0 fd=-1 fd.state=0 updt=0 fd.tmask=0x0")
+}
+
+/// HAProxy's number of a method (`meth=`).
+fn method_number(method: &str) -> usize {
+    let methods = ["OPTIONS", "GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "CONNECT"];
+    methods.iter().position(|m| *m == method).unwrap_or(methods.len())
 }
 
 fn protocol(address: Option<SocketAddr>) -> &'static str {

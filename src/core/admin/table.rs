@@ -70,7 +70,7 @@ fn value(words: &[&str]) -> Result<(DataType, u64), String> {
     };
     match words.get(1).and_then(|word| word.parse().ok()) {
         Some(value) => Ok((what, value)),
-        None => refuse(texts::INTEGER_EXPECTED),
+        None => refuse(texts::STORED_INTEGER_REQUIRED),
     }
 }
 
@@ -352,9 +352,9 @@ mod tests {
             ("key k gpc0 5", texts::DATA_EXPECTED),
             ("key k data.nope 5", texts::UNKNOWN_DATA_TYPE),
             ("key k data.server_id 5", texts::DATA_NOT_STORED),
-            ("key k data.gpc0", texts::INTEGER_EXPECTED),
-            ("key k data.gpc0 x", texts::INTEGER_EXPECTED),
-            ("key k data.gpc0 -1", texts::INTEGER_EXPECTED),
+            ("key k data.gpc0", texts::STORED_INTEGER_REQUIRED),
+            ("key k data.gpc0 x", texts::STORED_INTEGER_REQUIRED),
+            ("key k data.gpc0 -1", texts::STORED_INTEGER_REQUIRED),
         ] {
             assert_eq!(values(words), Err(text.to_owned()), "{words}");
         }

@@ -54,6 +54,24 @@ pub const MAXCONN_GARBAGE: &str = "maxconn string empty or preceded by garbage";
 pub const MAXCONN_TRAILING: &str = "Trailing garbage in maxconn string";
 /// `set maxconn server B/S -5`
 pub const OUT_OF_RANGE: &str = "Value out of range.";
+/// `set maxconn frontend F`
+pub const INTEGER_EXPECTED: &str = "Integer value expected.";
+/// `set maxconn global`, `set rate-limit … global`
+pub const EXPECTS_INTEGER: &str = "Expects an integer value.";
+/// Everything that takes a frontend.
+pub const FRONTEND_EXPECTED: &str = "A frontend name is expected.";
+/// Everything that takes a frontend.
+pub const NO_SUCH_FRONTEND: &str = "No such frontend.";
+/// `set rate-limit` with other words.
+pub const RATE_LIMIT_USAGE: &str = "'set rate-limit' only supports :
+   - 'connections global' to set the per-process maximum connection rate
+   - 'sessions global' to set the per-process maximum session rate
+   - 'ssl-sessions global' to set the per-process maximum SSL session rate
+   - 'http-compression global' to set the per-process maximum compression speed in kB/s";
+/// `add server`
+pub const SERVER_REGISTERED: &str = "New server registered.";
+/// `del server`
+pub const SERVER_DELETED: &str = "Server deleted.";
 /// `set timeout …`
 pub const TIMEOUT_ONLY_CLI: &str = "'set timeout' only supports 'cli'.";
 /// `set timeout cli x`
@@ -81,7 +99,7 @@ pub const UNKNOWN_DATA_TYPE: &str = "Unknown data type";
 /// `set table T key K data.gpc1`
 pub const DATA_NOT_STORED: &str = "Data type not stored in this table";
 /// `set table T key K data.gpc0 x`
-pub const INTEGER_EXPECTED: &str = "Require a valid integer value to store";
+pub const STORED_INTEGER_REQUIRED: &str = "Require a valid integer value to store";
 /// `clear table T key`
 pub const ENTRY_IN_USE: &str = "Entry currently in use, cannot remove";
 /// `show table T x`
@@ -124,6 +142,22 @@ const REFUSALS: &[&str] = &[
     MAXCONN_GARBAGE,
     MAXCONN_TRAILING,
     OUT_OF_RANGE,
+    INTEGER_EXPECTED,
+    EXPECTS_INTEGER,
+    FRONTEND_EXPECTED,
+    NO_SUCH_FRONTEND,
+    // Every sentence that begins with the word it is about.
+    "'",
+    "All sockets are already ",
+    "Frontend was ",
+    "Already exists a server with the same ",
+    "Only servers in maintenance mode can be deleted.",
+    "Server still has connections attached to it, cannot remove it.",
+    "unknown keyword '",
+    "character '",
+    "A backend has at most ",
+    "A unix socket is checked at ",
+    "The backend checks certificates",
     TIMEOUT_ONLY_CLI,
     BAD_TIMEOUT,
     SESSION_NOT_FOUND,
@@ -140,10 +174,9 @@ const REFUSALS: &[&str] = &[
     DATA_EXPECTED,
     UNKNOWN_DATA_TYPE,
     DATA_NOT_STORED,
-    INTEGER_EXPECTED,
+    STORED_INTEGER_REQUIRED,
     MAINTENANCE_EXPECTED,
     SET_BACKEND_USAGE,
-    "'",
     "a key ",
     "content-based lookup ",
     "entry not found.",

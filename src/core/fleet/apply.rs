@@ -35,7 +35,7 @@ pub(super) struct Turn {
     pub(super) later: Vec<Effect>,
     /// Servers for which a check or a look-up may be due.
     due: Vec<ServerId>,
-    save: bool,
+    pub(super) save: bool,
 }
 
 impl Turn {
@@ -83,6 +83,11 @@ impl Fleet {
             }
             Event::SetChecks { server, enabled } => self.set_checks(server, enabled, &mut turn)?,
             Event::SetMaintenance { backend, on } => self.set_maintenance(backend, on, &mut turn)?,
+            Event::AddServer { backend, spec, sid } => self.add_server(backend, &spec, sid, &mut turn)?,
+            Event::DeleteServer { server } => self.delete_server(server, &mut turn)?,
+            Event::OrderFrontend { frontend, order } => self.order_frontend(frontend, order, &mut turn)?,
+            Event::SetFrontendMaxconn { frontend, maxconn } => self.limit_frontend(frontend, maxconn, &mut turn)?,
+            Event::SetProcessLimit { limit, to } => self.set_process_limit(limit, to, &mut turn)?,
             Event::Checked { server, ticket, outcome } => self.checked(server, ticket, outcome, &mut turn)?,
             Event::Resolved { server, answer, ttl } => self.resolved(server, answer, ttl, &mut turn)?,
             Event::Observed { server, text } => self.observed(server, &text, &mut turn)?,

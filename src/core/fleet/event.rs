@@ -4,9 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::frontends::{FrontendOrder, FrontendStatus};
 use super::snapshot::ConnectTo;
-use super::spec::{BackendIndex, ServerId};
+use super::spec::{BackendIndex, FrontendIndex, ServerId, ServerSpec};
 use crate::core::health::{CheckOutcome, CheckSpec};
+use crate::core::limit::process::ProcessLimit;
 use crate::core::server::AdminState;
 
 /// Who asked, kept with the state and written to the log.
@@ -92,6 +94,41 @@ pub enum Event {
         backend: BackendIndex,
         /// On or off.
         on: bool,
+    },
+    /// `add server B/S …`: a new server, in MAINT and with its checks off.
+    AddServer {
+        /// To which backend.
+        backend: BackendIndex,
+        /// What it is.
+        spec: Arc<ServerSpec>,
+        /// Its number, or the lowest free one.
+        sid: Option<u32>,
+    },
+    /// `del server B/S`
+    DeleteServer {
+        /// Which.
+        server: ServerId,
+    },
+    /// `enable|disable|shutdown frontend F`
+    OrderFrontend {
+        /// Which.
+        frontend: FrontendIndex,
+        /// What it is to do.
+        order: FrontendOrder,
+    },
+    /// `set maxconn frontend F N`
+    SetFrontendMaxconn {
+        /// Which.
+        frontend: FrontendIndex,
+        /// Connections at once; with 0 nobody gets in.
+        maxconn: u32,
+    },
+    /// `set maxconn global N`, `set rate-limit … global N`
+    SetProcessLimit {
+        /// Which.
+        limit: ProcessLimit,
+        /// Its new value; 0 lifts a rate and takes `maxconn` back to its start value.
+        to: u32,
     },
     /// A probe that an [`Effect::Probe`] asked for came to an end.
     Checked {
@@ -181,6 +218,27 @@ pub enum Effect {
     },
     /// Drop the idle connections kept to this server.
     CloseIdle(ServerId),
+    /// Listening sockets of this frontend are to do as its status says.
+    SetListening {
+        /// Whose.
+        frontend: FrontendIndex,
+        /// What they are to do.
+        status: FrontendStatus,
+    },
+    /// So many connections at once are let into this frontend from now on.
+    SetFrontendMaxconn {
+        /// Which.
+        frontend: FrontendIndex,
+        /// Connections at once.
+        maxconn: u32,
+    },
+    /// A limit of the process has a new value.
+    SetProcessLimit {
+        /// Which.
+        limit: ProcessLimit,
+        /// Its value; for rates 0 is none.
+        to: u32,
+    },
     /// Operator state changed: write the state file.
     Save,
     /// Every server has had its first check: the process is ready.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::spec::{BackendIndex, ServerId};
+use super::spec::{BackendIndex, FrontendIndex, ServerId};
 use super::{Fleet, Refusal};
 
 impl Fleet {
@@ -13,6 +13,13 @@ impl Fleet {
         u32::try_from(at).ok().map(BackendIndex)
     }
 
+    /// A frontend by name, or by `#` and its `iid`.
+    pub fn find_frontend(&self, name: &str) -> Option<FrontendIndex> {
+        let iid = name.strip_prefix('#').and_then(|n| n.parse::<u32>().ok());
+        let at = self.frontends.iter().position(|f| *f.spec.name == *name || iid == Some(f.spec.iid))?;
+        u32::try_from(at).ok().map(FrontendIndex)
+    }
+
     /// A server by `backend/server`, each part a name or `#` and its number (`iid`, `sid`). The refusals are HAProxy's.
     pub fn find_server(&self, path: &str) -> Result<ServerId, Refusal> {
         let refuse = |text: &str| Refusal(text.to_owned());
@@ -20,7 +27,7 @@ impl Fleet {
         let backend = self.find_backend(backend).ok_or_else(|| refuse("No such backend."))?;
         let sid = server.strip_prefix('#').and_then(|n| n.parse::<u32>().ok());
         let servers = self.backend(backend).map_or(&[][..], |b| &b.servers);
-        let found = servers.iter().find(|s| *s.spec.name == *server || sid == Some(s.id.index + 1));
+        let found = servers.iter().find(|s| *s.spec.name == *server || sid == Some(s.sid));
         found.map(|s| s.id).ok_or_else(|| refuse("No such server."))
     }
 

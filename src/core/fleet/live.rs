@@ -4,11 +4,12 @@
 //! [`super::snapshot::Snapshot`]).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use super::frontends::FrontendStatus;
 use super::spec::FrontendSpec;
 use crate::core::queue::Queue;
 use crate::core::stats::Counters;
@@ -80,6 +81,10 @@ pub struct FrontendLive {
     /// What there is as much of as the configuration names.
     named: ArcSwap<Named>,
     shards: usize,
+    /// A [`FrontendStatus`]; only the fleet sets it.
+    status: AtomicU8,
+    /// Connections let in at once; only the fleet sets it.
+    maxconn: AtomicU32,
 }
 
 /// The live parts of a frontend that the configuration names.
@@ -182,6 +187,8 @@ impl FrontendLive {
             counters: Counters::new(shards),
             named: ArcSwap::default(),
             shards,
+            status: AtomicU8::new(FrontendStatus::Open as u8),
+            maxconn: AtomicU32::new(spec.maxconn),
         };
         live.fit(spec);
         Arc::new(live)
@@ -212,6 +219,25 @@ impl FrontendLive {
     /// What the configuration names. Costs no lock.
     pub fn named(&self) -> arc_swap::Guard<Arc<Named>> {
         self.named.load()
+    }
+
+    /// Whether it listens.
+    #[inline]
+    pub fn status(&self) -> FrontendStatus {
+        FrontendStatus::of_number(self.status.load(Ordering::Relaxed))
+    }
+
+    /// Connections let in at once (`slim`).
+    pub fn maxconn(&self) -> u32 {
+        self.maxconn.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_status(&self, status: FrontendStatus) {
+        self.status.store(status as u8, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_maxconn(&self, maxconn: u32) {
+        self.maxconn.store(maxconn, Ordering::Relaxed);
     }
 }
 

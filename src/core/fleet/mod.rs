@@ -6,15 +6,17 @@
 //! Reading order: [`spec`] (what was configured), [`event`] (what happens), [`snapshot`] (what workers read), [`live`]
 //! (the atomics they touch); then the machine: `apply` (what an event does), `consequence` (what a change of state
 //! entails), `schedule` (when the next check, ramp step and look-up are due), `publish` (backend accounting and
-//! snapshots), `sentence` (HAProxy's log lines), [`saved`] (what outlives the process), `find` (names to ids).
+//! snapshots), `members` (servers added and deleted), [`frontends`] (what frontends are told), `sentence` (HAProxy's log lines), [`saved`] (what outlives the process), `find` (names to ids).
 
 mod apply;
 mod clear;
 mod consequence;
 pub mod event;
 mod find;
+pub mod frontends;
 mod invariants;
 pub mod live;
+mod members;
 mod publish;
 pub mod saved;
 mod schedule;
@@ -31,6 +33,7 @@ use std::time::{Duration, Instant};
 
 use event::{Effect, Origin};
 use live::{BackendLive, FrontendLive, ServerLive};
+use members::Deleted;
 use saved::SavedState;
 use schedule::CheckSchedule;
 use snapshot::{ConnectTo, FrontendView, Snapshot};
@@ -38,6 +41,7 @@ use spec::{BackendIndex, BackendSpec, FleetSpec, InitialState, ServerAddress, Se
 
 use crate::core::discovery::Resolution;
 use crate::core::health::CheckOutcome;
+use crate::core::limit::process::ProcessLimits;
 use crate::core::route::RouteAction;
 use crate::core::server::{AdminState, Ramp, ServerState};
 
@@ -54,6 +58,9 @@ pub struct Fleet {
     next_ticket: u64,
     /// `Effect::Ready` was given.
     ready: bool,
+    limits: ProcessLimits,
+    /// Turns from servers being deleted to servers being added, and back; see [`ServerEntry::revision`].
+    turnover: u32,
 }
 
 /// A backend in the control task.
@@ -63,8 +70,10 @@ pub struct BackendEntry {
     pub spec: Arc<BackendSpec>,
     /// Its atomics.
     pub live: Arc<BackendLive>,
-    /// In configuration order.
+    /// By their `id.index`, which may have gaps: find one with [`Fleet::server`].
     pub servers: Vec<ServerEntry>,
+    /// Places of deleted servers, by index. With `servers` they leave no gap.
+    deleted: Vec<Deleted>,
     /// A tenth of the connections that the frontends with a route to it may have, at least 1. HAProxy: the default of
     /// `fullconn`.
     pub session_limit: u32,
@@ -87,6 +96,12 @@ pub struct BackendEntry {
 pub struct ServerEntry {
     /// Its identity.
     pub id: ServerId,
+    /// Its number (`sid`), from 1 on. Unique in the backend; a deleted server's is given to the next one.
+    pub sid: u32,
+    /// Tells servers that had the same number one after the other apart (`srid`).
+    pub revision: u32,
+    /// Added at run time: it is not in the configuration, and the state file does not keep it.
+    pub dynamic: bool,
     /// Its configuration.
     pub spec: Arc<ServerSpec>,
     /// Its atomics.
@@ -164,10 +179,23 @@ impl Fleet {
             rng: fastrand::Rng::with_seed(seed),
             next_ticket: 1,
             ready: false,
+            limits: ProcessLimits::default(),
+            turnover: 0,
         };
         fleet.restore(saved, now);
         let effects = fleet.first_effects(now);
         (fleet, effects)
+    }
+
+    /// The same with the limits of the process, as configured.
+    pub fn with_limits(mut self, limits: ProcessLimits) -> Fleet {
+        self.limits = limits;
+        self
+    }
+
+    /// Limits of the process as they are now.
+    pub fn limits(&self) -> &ProcessLimits {
+        &self.limits
     }
 
     /// What workers shall read. Replaced by each [`Effect::Publish`].
@@ -197,7 +225,8 @@ impl Fleet {
 
     /// A server.
     pub fn server(&self, id: ServerId) -> Option<&ServerEntry> {
-        self.backend(id.backend)?.servers.get(id.index as usize)
+        let servers = &self.backend(id.backend)?.servers;
+        servers.get(members::position(servers, id.index)?)
     }
 
     /// Every server.
@@ -212,7 +241,9 @@ impl Fleet {
     }
 
     fn server_mut(&mut self, id: ServerId) -> Option<&mut ServerEntry> {
-        self.backends.get_mut(id.backend.0 as usize)?.servers.get_mut(id.index as usize)
+        let servers = &mut self.backends.get_mut(id.backend.0 as usize)?.servers;
+        let at = members::position(servers, id.index)?;
+        servers.get_mut(at)
     }
 }
 
@@ -245,6 +276,7 @@ impl BackendEntry {
             servers: servers
                 .map(|(s, i)| ServerEntry::new(s, ServerId { backend: index, index: i }, shards, now))
                 .collect(),
+            deleted: Vec::new(),
             session_limit: 1,
             maintenance: spec.maintenance,
             up: false,
@@ -295,6 +327,9 @@ impl ServerEntry {
         };
         ServerEntry {
             id,
+            sid: id.index.saturating_add(1),
+            revision: 0,
+            dynamic: false,
             live: ServerLive::new(shards),
             state: ServerState::new(spec),
             address,

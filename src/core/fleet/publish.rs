@@ -86,9 +86,13 @@ impl BackendEntry {
     pub(super) fn looks_like(&self, view: &BackendView) -> bool {
         self.maintenance == view.maintenance
             && self.is_awaited() == view.awaiting_first_check
-            && self.servers.len() == view.servers.len()
-            && self.servers.iter().zip(&view.servers).all(|(entry, old)| {
-                entry.is_usable() == old.eligible
+            && self.servers.len() + self.deleted.len() == view.servers.len()
+            && self.deleted.iter().all(|d| view.servers.get(d.index as usize).is_some_and(ServerView::is_deleted))
+            && self.servers.iter().all(|entry| {
+                let Some(old) = view.servers.get(entry.id.index as usize) else { return false };
+                Arc::ptr_eq(&entry.live, &old.live)
+                    && !old.is_deleted()
+                    && entry.is_usable() == old.eligible
                     && entry.accepts_persistent() == old.accepts_persistent
                     && entry.view_weight() == old.weight
                     && entry.view_maxconn() == old.maxconn
@@ -97,7 +101,11 @@ impl BackendEntry {
     }
 
     fn view(&self, index: BackendIndex) -> BackendView {
-        let servers: Vec<ServerView> = self.servers.iter().map(ServerEntry::view).collect();
+        let mut servers: Vec<ServerView> = self.servers.iter().map(ServerEntry::view).collect();
+        if !self.deleted.is_empty() {
+            servers.extend(self.deleted.iter().map(|d| d.view(index)));
+            servers.sort_unstable_by_key(|s| s.id.index);
+        }
         BackendView {
             index,
             spec: self.spec.clone(),
@@ -114,6 +122,7 @@ impl ServerEntry {
     fn view(&self) -> ServerView {
         ServerView {
             id: self.id,
+            sid: self.sid,
             spec: self.spec.clone(),
             live: self.live.clone(),
             address: self.address.clone(),

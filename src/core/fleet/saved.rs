@@ -117,7 +117,8 @@ impl Fleet {
 
 impl BackendEntry {
     fn saved(&self) -> SavedBackend {
-        let servers = self.servers.iter().map(|s| (s.spec.name.to_string(), s.saved()));
+        // A server added at run time is gone after a restart, and so is what was said to it.
+        let servers = self.servers.iter().filter(|s| !s.dynamic).map(|s| (s.spec.name.to_string(), s.saved()));
         SavedBackend {
             maintenance: (self.maintenance != self.spec.maintenance).then_some(self.maintenance),
             servers: servers.filter(|(_, s)| *s != SavedServer::default()).collect(),

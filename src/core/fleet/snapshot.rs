@@ -37,7 +37,8 @@ pub struct BackendView {
     pub spec: Arc<BackendSpec>,
     /// Its atomics and its queue.
     pub live: Arc<BackendLive>,
-    /// In configuration order.
+    /// By `ServerId::index`: the configured ones in their order, then those added at run time. A deleted server leaves its
+    /// place empty for a while ([`ServerView::is_deleted`]).
     pub servers: Vec<ServerView>,
     /// The servers that may get new requests, arranged for the backend's algorithm. Backups are in it only while no
     /// other server is usable.
@@ -53,6 +54,8 @@ pub struct BackendView {
 pub struct ServerView {
     /// Its identity.
     pub id: ServerId,
+    /// Its number (`sid`), from 1 on; 0 once it was deleted.
+    pub sid: u32,
     /// Its configuration.
     pub spec: Arc<ServerSpec>,
     /// Its atomics.
@@ -67,6 +70,13 @@ pub struct ServerView {
     pub weight: u32,
     /// Requests in flight at once; `u32::MAX` when unlimited. Scaled by slow start.
     pub maxconn: u32,
+}
+
+impl ServerView {
+    /// Only the empty place of a server that was deleted: it gets nothing, and no name leads to it.
+    pub fn is_deleted(&self) -> bool {
+        self.sid == 0
+    }
 }
 
 /// Where to connect.

@@ -30,7 +30,8 @@ pub struct BackendIndex(pub u32);
 pub struct ServerId {
     /// The backend.
     pub backend: BackendIndex,
-    /// Position in [`BackendSpec::servers`].
+    /// Position in [`BackendSpec::servers`], and behind those for servers added at run time. It is not the number that
+    /// people see (`sid`), and it is given to another server only when nobody can mean the former one any more.
     pub index: u32,
 }
 
@@ -54,6 +55,8 @@ pub struct FrontendSpec {
     pub maxconn: u32,
     /// Connections at once from one source address; further ones are closed and counted. Off when absent.
     pub maxconn_per_source: Option<u32>,
+    /// Connections let in per second; further ones wait. Off when absent. HAProxy: `rate-limit sessions`.
+    pub session_rate: Option<u32>,
     /// Waits on the client side.
     pub timeouts: ClientTimeouts,
     /// Limits on what a client may send.
@@ -233,6 +236,42 @@ pub struct BackendSpec {
     pub response_rules: Vec<HeaderRule>,
     /// In configuration order.
     pub servers: Vec<Arc<ServerSpec>>,
+    /// What servers added at run time are like.
+    pub server_defaults: ServerDefaults,
+}
+
+/// What a server is like that says nothing more of itself than its address: the backend's keys, and `defaults`. HAProxy:
+/// `default-server`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerDefaults {
+    /// Its check, if it asks for one and the backend has not switched them off.
+    pub check: Option<Arc<CheckSpec>>,
+    /// Passive checks, if it is checked.
+    pub observe: Option<ObserveSpec>,
+    /// Ramp after coming back up.
+    pub slowstart: Option<Duration>,
+    /// How it starts.
+    pub initial: InitialState,
+    /// What DRAIN to READY does.
+    pub return_from_drain: ReturnFromDrain,
+    /// What MAINT to READY does.
+    pub return_from_maint: ReturnFromMaint,
+    /// What happens to its sessions when it goes down.
+    pub on_marked_down_shutdown: bool,
+}
+
+impl Default for ServerDefaults {
+    fn default() -> ServerDefaults {
+        ServerDefaults {
+            check: None,
+            observe: None,
+            slowstart: None,
+            initial: InitialState::First,
+            return_from_drain: ReturnFromDrain::Checks,
+            return_from_maint: ReturnFromMaint::Up,
+            on_marked_down_shutdown: false,
+        }
+    }
 }
 
 /// What is retried besides failed connections. HAProxy: `retry-on`.

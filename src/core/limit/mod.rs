@@ -1,11 +1,14 @@
 //! Rate and concurrency limits per key, in bounded tables.
 //!
-//! [`key`] makes the key of a request, [`table`] holds what is known of each key, [`bucket`] decides about one, [`data`]
-//! are the further numbers a table may store. What happens to a request over the limit is the frontend's business.
+//! [`pace`] and [`process`] are about the process as a whole; the rest is per key. [`key`] makes the key of a request,
+//! [`table`] holds what is known of each key, [`bucket`] decides about one, [`data`] are the further numbers a table may
+//! store. What happens to a request over the limit is the frontend's business.
 
 pub mod bucket;
 pub mod data;
 pub mod key;
+pub mod pace;
+pub mod process;
 mod shard;
 pub mod table;
 

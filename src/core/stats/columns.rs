@@ -235,7 +235,7 @@ pub static COLUMNS: &[Column] = &[
         .listener(|l| U32(l.live().map_or(0, |l| l.connections.max())))
         .metric("max_sessions"),
     column("slim", "CLP", "Limit of sessions")
-        .frontend(|f| U32(f.frontend.spec.maxconn))
+        .frontend(|f| U32(f.frontend.live.maxconn()))
         .backend(|b| U32(b.backend.session_limit))
         .server(|s| Value::or_empty(s.server.maxconn.map(U32)))
         .listener(|_| U32(0))
@@ -254,7 +254,7 @@ pub static COLUMNS: &[Column] = &[
         .metric("redispatch_warnings_total"),
     // 17: state
     column("status", "SGP", "State")
-        .frontend(|_| Value::text("OPEN"))
+        .frontend(|f| Value::text(f.frontend.live.status().word()))
         .backend(|b| Value::text(b.status()))
         .server(|s| Value::text(s.server.state.status_word()))
         .listener(|_| Value::text("OPEN"))
@@ -327,7 +327,7 @@ pub static COLUMNS: &[Column] = &[
         .server(|s| read(s.rate(), s.count(Counter::Stot), s.view.now))
         .metric("current_session_rate"),
     column("rate_lim", "CLP", "Limit of sessions per second, 0 for none")
-        .frontend(|_| U32(0))
+        .frontend(|f| U32(f.frontend.spec.session_rate.unwrap_or(0)))
         .metric("limit_session_rate"),
     column("rate_max", "MMP", "Most sessions in a second")
         .backend_tags("MGP")
@@ -501,7 +501,8 @@ pub static COLUMNS: &[Column] = &[
     column("agg_check_status", "MGP", "For Prometheus only")
         .backend(|_| U32(0))
         .metric_of("agg_check_status", Shape::ServersByCheck),
-    column("srid", "MCP", "Revision of the server, always 0").server(|_| U32(0)),
+    column("srid", "MCP", "Revision of the server: grows when numbers of deleted servers may be used again")
+        .server(|s| U32(s.server.revision)),
     // 104: by protocol
     column("sess_other", "MCP", "Sessions that never came to speak HTTP")
         .frontend(|f| U64(f.count(Counter::Stot).saturating_sub(f.count(Counter::H1Sess)))),

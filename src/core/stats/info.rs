@@ -12,6 +12,7 @@ use super::value::Value;
 use super::value::Value::{Float, U32, U64};
 use super::{RELEASE_DATE, VERSION};
 use crate::core::fleet::Fleet;
+use crate::core::limit::process::ProcessLimits;
 
 /// What only the process itself knows; the caller fills it for each reply.
 #[derive(Debug, Clone)]
@@ -81,6 +82,7 @@ pub(super) struct Context<'a> {
     rates: &'a Rates,
     totals: ProcessTotals,
     tls_resumed: u64,
+    limits: ProcessLimits,
     now: Instant,
     float: bool,
 }
@@ -199,8 +201,10 @@ pub(super) static FIELDS: &[Field] = &[
         .wide(|c| c.facts.descriptor_limit)
         .metric("max_sockets"),
     field("Maxconn", "CLP", "Client connections allowed at once", |c| U32(c.facts.maxconn)).metric("max_connections"),
-    field("Hard_maxconn", "CLP", "Client connections allowed at once, as configured", |c| U32(c.facts.maxconn))
-        .metric("hard_max_connections"),
+    field("Hard_maxconn", "CLP", "Client connections allowed at once, as configured", |c| {
+        U32(c.limits.maxconn_highest)
+    })
+    .metric("hard_max_connections"),
     field("CurrConns", "MGP", "Client connections now", |c| U32(c.facts.connections)).metric("current_connections"),
     field("CumConns", "MCP", "Connections so far", |c| U32(narrow(c.totals.connections)))
         .wide(|c| c.totals.connections)
@@ -222,7 +226,10 @@ pub(super) static FIELDS: &[Field] = &[
         U32(narrow(c.rates.process().connections.read(c.totals.connections, c.now)))
     })
     .metric("current_connection_rate"),
-    zero("ConnRateLimit", "CLP", "Connections allowed per second, 0 for any number").metric("limit_connection_rate"),
+    field("ConnRateLimit", "CLP", "Connections allowed per second, 0 for any number", |c| {
+        U32(c.limits.connection_rate)
+    })
+    .metric("limit_connection_rate"),
     field("MaxConnRate", "MMP", "Most connections in a second", |c| {
         U32(narrow(c.rates.process().connections.max(c.totals.connections, c.now)))
     })
@@ -231,7 +238,8 @@ pub(super) static FIELDS: &[Field] = &[
         U32(narrow(c.rates.process().sessions.read(c.totals.sessions, c.now)))
     })
     .metric("current_session_rate"),
-    zero("SessRateLimit", "CLP", "Sessions allowed per second, 0 for any number").metric("limit_session_rate"),
+    field("SessRateLimit", "CLP", "Sessions allowed per second, 0 for any number", |c| U32(c.limits.session_rate))
+        .metric("limit_session_rate"),
     field("MaxSessRate", "MRP", "Most sessions in a second", |c| {
         U32(narrow(c.rates.process().sessions.max(c.totals.sessions, c.now)))
     })
@@ -240,7 +248,8 @@ pub(super) static FIELDS: &[Field] = &[
         U32(narrow(c.rates.process().tls.read(c.totals.tls, c.now)))
     })
     .metric("current_ssl_rate"),
-    zero("SslRateLimit", "CLP", "TLS connections allowed per second, 0 for any number").metric("limit_ssl_rate"),
+    field("SslRateLimit", "CLP", "TLS connections allowed per second, 0 for any number", |c| U32(c.limits.tls_rate))
+        .metric("limit_ssl_rate"),
     field("MaxSslRate", "MMP", "Most TLS connections in a second", |c| {
         U32(narrow(c.rates.process().tls.max(c.totals.tls, c.now)))
     })
@@ -269,7 +278,8 @@ pub(super) static FIELDS: &[Field] = &[
         .metric("ssl_cache_misses_total"),
     zero("CompressBpsIn", "MRP", "Bytes per second given to compression").metric("http_comp_bytes_in_total"),
     zero("CompressBpsOut", "MRP", "Bytes per second that come out of compression").metric("http_comp_bytes_out_total"),
-    zero("CompressBpsRateLim", "CLP", "Limit of compression in bytes per second").metric("limit_http_comp"),
+    field("CompressBpsRateLim", "CLP", "Limit of compression in bytes per second", |c| U32(c.limits.compression_rate))
+        .metric("limit_http_comp"),
     zero("ZlibMemUsage", "MGP", "Memory used by compression").metric("current_zlib_memory"),
     zero("MaxZlibMemUsage", "CLP", "Memory allowed for compression").metric("max_zlib_memory"),
     field("Tasks", "MGP", "Tasks alive", |c| U32(c.facts.tasks)).metric("current_tasks"),
@@ -341,6 +351,7 @@ impl<'a> Context<'a> {
             rates,
             totals: ProcessTotals::of(fleet, facts.admin_connections),
             tls_resumed: fleet.frontends().iter().map(|f| f.live.counters.sum(Counter::TlsResumed)).sum(),
+            limits: *fleet.limits(),
             now,
             float,
         }

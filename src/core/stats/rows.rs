@@ -216,9 +216,9 @@ impl<'a> ServerRow<'a> {
         &self.server.live
     }
 
-    /// `sid`: its position from 1 on.
+    /// `sid`: its number in the backend, from 1 on.
     pub fn sid(&self) -> u32 {
-        self.server.id.index.saturating_add(1)
+        self.server.sid
     }
 
     /// Checks exist and are switched on: chkfail, chkdown and downtime are shown.

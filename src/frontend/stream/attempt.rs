@@ -81,7 +81,9 @@ impl Stream<'_> {
         let spec = view.spec.cookie.as_ref()?;
         let head = &mut self.e.scratch.request;
         let named = cookie::find(head, spec.name.as_bytes()).map(|value| {
-            let is_its = |s: &ServerView| s.spec.cookie.as_deref().unwrap_or(&s.spec.name).as_bytes() == value;
+            let is_its = |s: &ServerView| {
+                !s.is_deleted() && s.spec.cookie.as_deref().unwrap_or(&s.spec.name).as_bytes() == value
+            };
             view.servers.iter().position(is_its)
         });
         if named.is_some() {
@@ -156,6 +158,8 @@ impl Stream<'_> {
         let now = self.e.latest;
         server.live.last_session_ms.store(self.worker.shared.uptime_ms(now), Ordering::Relaxed);
         self.e.server = Some(lease.index());
+        let known = self.e.backend().is_some_and(|own| Arc::ptr_eq(own, lease.view()));
+        self.e.newer = (!known).then(|| lease.view().clone());
         self.e.times.queue = now.saturating_duration_since(queue_start);
         self.e.timers.queue = Some(millis(self.e.times.queue));
         self.e.lease = Some(lease);
@@ -165,7 +169,9 @@ impl Stream<'_> {
     async fn wait_in_queue(&mut self, mut waiting: Waiting, timeout: Duration) -> Result<crate::backend::Lease, End> {
         let connection = &mut *self.connection;
         connection.place.entry.doing.set(Doing::Queue);
-        connection.deadline.set(clock::now() + timeout);
+        let due = clock::now() + timeout;
+        connection.deadline.set(due);
+        connection.place.entry.expires(false, due);
         let ahead_max = self.e.snapshot.frontends[self.e.frontend].spec.limits.pipeline_max_bytes;
         let shelf = &self.worker.shelf;
         let watch = self.upload.is_done();
@@ -239,6 +245,7 @@ impl Stream<'_> {
         self.worker.source_turn.set(turn.wrapping_add(1));
         let start = clock::now();
         let timeout = view.spec.timeouts.connect;
+        self.connection.place.entry.expires(false, start + timeout);
         let mut connecting = Box::pin(connect::connect(to, &view.spec.source, turn, timeout));
         let connection = &mut *self.connection;
         let shelf = &self.worker.shelf;
@@ -302,7 +309,7 @@ impl Stream<'_> {
         let verdict = self.verdict(view, failure);
         let failed = self.e.server;
         let shard = self.worker.shard;
-        let live = failed.and_then(|i| view.servers.get(i)).map(|s| s.live.clone());
+        let live = self.e.server().map(|s| s.live.clone());
         if verdict == Verdict::GiveUp {
             if failure == Failure::Connect {
                 view.live.counters.inc(shard, Counter::Econ);

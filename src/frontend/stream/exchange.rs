@@ -276,7 +276,9 @@ impl Stream<'_> {
             waited = true;
             // While the client is to send, it is the client that is waited for, unless it waits for a 100 itself.
             let on_client = uploading == upload::Progress::AwaitsClient && !(expects && upload.received == 0);
-            connection.deadline.set(active + waits.on(on_client));
+            let due = active + waits.on(on_client);
+            connection.deadline.set(due);
+            connection.place.entry.expires(on_client, due);
             match connection.deadline.poll_passed(cx) {
                 Poll::Ready(()) if on_client => Poll::Ready(Heard::End(End::new(Cause::ClientTimeout, Phase::Headers))),
                 Poll::Ready(()) => Poll::Ready(Heard::End(End::new(Cause::ServerTimeout, Phase::Headers))),
@@ -378,7 +380,7 @@ impl Stream<'_> {
         if !self.upload.is_done() && self.upload_is_hopeless(framing) {
             self.close = true;
         }
-        let draining = self.worker.shared.is_draining();
+        let draining = self.worker.is_leaving(&self.e.frontend().live);
         self.close |= draining;
         let scratch = &mut *self.e.scratch;
         let out = &mut scratch.out;
@@ -470,7 +472,9 @@ impl Stream<'_> {
             let owed = uploading == upload::Progress::AwaitsClient && !hopeless;
             let on_client = progress == download::Progress::AwaitsClient || owed;
             if let Some(active) = active {
-                connection.deadline.set(active + waits.on(on_client));
+                let due = active + waits.on(on_client);
+                connection.deadline.set(due);
+                connection.place.entry.expires(on_client, due);
             }
             match connection.deadline.poll_passed(cx) {
                 Poll::Ready(()) if on_client => Poll::Ready(Cause::ClientTimeout),

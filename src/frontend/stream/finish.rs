@@ -39,7 +39,7 @@ impl Stream<'_> {
             self.connection.place.entry.doing.set(Doing::Tunnel);
             return Next::Tunnel(Box::new(Tunnel { server, early, epilogue: self.e }));
         }
-        let draining = self.worker.shared.is_draining();
+        let draining = self.worker.is_leaving(&self.e.frontend().live);
         // Bytes behind an upgrade that was not granted belong to the protocol that was asked for, not to HTTP.
         let stray = self.framing.upgrade.is_some() && !self.connection.buffer.is_empty();
         let close = self.close || stray || draining || end_closes(end);
@@ -102,7 +102,7 @@ impl Epilogue {
     fn count(&self, shard: Shard, bind: &BindContext, end: End, took: Duration) {
         let live = &self.frontend().live;
         let frontend = &live.counters;
-        let server = self.backend().zip(self.server).and_then(|(b, i)| b.servers.get(i));
+        let server = self.server();
         frontend.inc(shard, Counter::ReqTot);
         frontend.inc(shard, Counter::H1Req);
         bind.add(live, shard, Counter::Bin, self.bytes_in);
@@ -233,7 +233,8 @@ impl Epilogue {
             _ if end.phase == Phase::Queue => None,
             _ => self.server,
         };
-        let server = backend.zip(named).and_then(|(b, i)| b.servers.get(i));
+        let newer = self.newer.clone();
+        let server = newer.as_ref().or(backend).zip(named).and_then(|(b, i)| b.servers.get(i));
         let spec = &frontend.spec;
         if spec.log.off {
             return;

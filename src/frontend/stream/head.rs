@@ -7,6 +7,7 @@ use super::{End, Stream};
 use crate::core::http::h1::{self, Parsed, Reject};
 use crate::core::termination::{Cause, Phase};
 use crate::frontend::connection::millis;
+use crate::frontend::registry::RequestText;
 use crate::runtime::clock;
 use crate::runtime::shared::{BadMessage, WorkerReport};
 
@@ -27,6 +28,8 @@ impl Stream<'_> {
                             Ok(framing) => self.framing = framing,
                             Err(reject) => return Err(self.bad_request(&reject)),
                         }
+                        let head = &self.e.scratch.request;
+                        self.connection.place.entry.request.set(RequestText::new(head.method(), head.target()));
                         self.connection.buffer.consume(consumed);
                         self.e.bytes_in += consumed as u64;
                         let took = self.e.latest.saturating_duration_since(self.e.first_byte);
@@ -37,6 +40,7 @@ impl Stream<'_> {
                     Err(reject) => return Err(self.bad_request(&reject)),
                 }
                 self.connection.deadline.set(self.e.first_byte + request_timeout);
+                self.connection.place.entry.expires(true, self.e.first_byte + request_timeout);
             }
             if self.connection.buffer.room().is_empty() {
                 let larger = (self.connection.buffer.capacity() * 2).min(limits.head_max_bytes + 1024);
@@ -106,7 +110,7 @@ impl Stream<'_> {
     /// An answer that is not HTTP as we read it.
     pub(super) fn note_bad_answer(&self, reject: &Reject, bytes: &[u8]) {
         let names = self.e.backend().map(|b| {
-            let server = self.e.server.and_then(|i| b.servers.get(i));
+            let server = self.e.server();
             (b.spec.name.clone(), server.map_or_else(Box::default, |s| s.spec.name.clone()))
         });
         let bad = BadMessage {

@@ -136,7 +136,7 @@ impl Stream<'_> {
 
     fn manner(&mut self) -> Manner {
         // What follows a request to upgrade may be another protocol already.
-        self.close |= self.framing.upgrade.is_some() || self.worker.shared.is_draining();
+        self.close |= self.framing.upgrade.is_some() || self.worker.is_leaving(&self.e.frontend().live);
         Manner {
             head_only: self.e.understood && self.e.scratch.request.method() == b"HEAD",
             close: self.close,

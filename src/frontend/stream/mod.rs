@@ -24,7 +24,7 @@ use super::connection::Connection;
 use super::registry::Doing;
 use super::worker::{Pinned, Worker};
 use crate::backend::Lease;
-use crate::core::fleet::snapshot::{BackendView, FrontendView};
+use crate::core::fleet::snapshot::{BackendView, FrontendView, ServerView};
 use crate::core::http::Head;
 use crate::core::http::h1::{Body, RequestFraming};
 use crate::core::limit::RowPlace;
@@ -143,6 +143,8 @@ struct Epilogue {
     frontend: usize,
     backend: Option<usize>,
     server: Option<usize>,
+    /// The picture in which `server` was chosen, if it is newer than `snapshot`: servers may have come since.
+    newer: Option<Arc<BackendView>>,
     lease: Option<Lease>,
     sessions: Option<BackendPlace>,
     /// Its parts in the tables of rate limits.
@@ -185,6 +187,11 @@ impl Epilogue {
 
     fn backend(&self) -> Option<&Arc<BackendView>> {
         self.snapshot.backends.get(self.backend?)
+    }
+
+    /// The server the request is at, or was at last.
+    fn server(&self) -> Option<&ServerView> {
+        self.newer.as_ref().or(self.backend())?.servers.get(self.server?)
     }
 }
 
@@ -264,6 +271,7 @@ impl<'c> Stream<'c> {
                 frontend,
                 backend: None,
                 server: None,
+                newer: None,
                 lease: None,
                 sessions: None,
                 row_places: SmallVec::new(),

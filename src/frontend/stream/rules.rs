@@ -187,6 +187,7 @@ impl Stream<'_> {
         let start = clock::now();
         let hold = self.e.frontend().spec.timeouts.tarpit;
         self.connection.deadline.set(start + hold);
+        self.connection.place.entry.expires(true, start + hold);
         let connection = &mut *self.connection;
         connection.place.entry.doing.set(Doing::Tarpit);
         let shelf = &self.worker.shelf;
@@ -285,7 +286,8 @@ impl Stream<'_> {
         let snapshot = self.e.snapshot.clone();
         let frontend: &str = &snapshot.frontends[self.e.frontend].spec.name;
         let backend = self.e.backend.and_then(|i| snapshot.backends.get(i));
-        let server = backend.zip(self.e.server).and_then(|(b, i)| b.servers.get(i));
+        let newer = self.e.newer.clone();
+        let server = newer.as_ref().or(backend).zip(self.e.server).and_then(|(b, i)| b.servers.get(i));
         let names = (frontend, backend.map_or("", |b| &b.spec.name[..]), server.map_or("", |s| &s.spec.name[..]));
         let scratch = &mut *self.e.scratch;
         let tls = self.connection.io.is_tls();

@@ -207,6 +207,8 @@ impl Lab {
             Effect::Log { .. } => "log",
             Effect::ShutdownSessions { .. } => "shutdown",
             Effect::CloseIdle(_) => "close idle",
+            Effect::SetListening { .. } => "listen",
+            Effect::SetFrontendMaxconn { .. } | Effect::SetProcessLimit { .. } => "limit",
             Effect::Save => "save",
             Effect::Ready => "ready",
         };

@@ -80,6 +80,7 @@ pub(crate) fn backend(name: &str, servers: Vec<ServerSpec>) -> BackendSpec {
         request_rules: vec![],
         response_rules: vec![],
         servers: servers.into_iter().map(Arc::new).collect(),
+        server_defaults: ServerDefaults::default(),
     }
 }
 

@@ -1,0 +1,156 @@
+//! Servers that come and go at run time: `add server`, `del server`.
+//!
+//! A server's place (`ServerId::index`) and its number (`sid`) are two things. The number is what people see: the lowest
+//! free one is given, as HAProxy does. The place is what workers hold in their hands while they serve a request by a
+//! picture that may be a while old; it is given to another server only when no picture with the former one is left and
+//! nothing that was said about it can still be on its way.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::apply::Turn;
+use super::event::Effect;
+use super::live::ServerLive;
+use super::snapshot::ServerView;
+use super::spec::{BackendIndex, ServerId, ServerSpec};
+use super::{BackendEntry, Fleet, Refusal, ServerEntry};
+use crate::core::server::AdminState;
+
+/// Results of probes and look-ups and workers' reports about a deleted server have arrived by then.
+const PLACE_RESTS: Duration = Duration::from_secs(60);
+
+/// Servers of one backend at once, so that a script that only adds comes to an end.
+pub(super) const SERVERS_MAX: usize = 10_000;
+
+/// The place of a server that was deleted.
+#[derive(Debug)]
+pub(super) struct Deleted {
+    pub(super) index: u32,
+    spec: Arc<ServerSpec>,
+    live: Arc<ServerLive>,
+    at: Instant,
+}
+
+/// Where the server with this place stands in the list.
+pub(super) fn position(servers: &[ServerEntry], index: u32) -> Option<usize> {
+    // Without gaps it stands at its own place.
+    let at = index as usize;
+    if servers.get(at).is_some_and(|s| s.id.index == index) {
+        return Some(at);
+    }
+    servers.binary_search_by_key(&index, |s| s.id.index).ok()
+}
+
+impl Deleted {
+    /// Nobody holds a picture of it any more but the newest one, which shows it as deleted, and nobody is on it.
+    fn is_forgotten(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) >= PLACE_RESTS
+            && Arc::strong_count(&self.live) <= 2
+            && self.live.inflight.now() == 0
+            && self.live.queued.now() == 0
+    }
+
+    pub(super) fn view(&self, backend: BackendIndex) -> ServerView {
+        ServerView {
+            id: ServerId { backend, index: self.index },
+            sid: 0,
+            spec: self.spec.clone(),
+            live: self.live.clone(),
+            address: None,
+            eligible: false,
+            accepts_persistent: false,
+            weight: 0,
+            maxconn: 0,
+        }
+    }
+}
+
+impl BackendEntry {
+    /// A place for one more server: that of a deleted one, or a new one.
+    fn take_place(&mut self, now: Instant) -> u32 {
+        match self.deleted.iter().position(|d| d.is_forgotten(now)) {
+            Some(at) => self.deleted.remove(at).index,
+            None => u32::try_from(self.servers.len() + self.deleted.len()).unwrap_or(u32::MAX),
+        }
+    }
+
+    fn lowest_free_sid(&self) -> u32 {
+        let mut taken: Vec<u32> = self.servers.iter().map(|s| s.sid).collect();
+        taken.sort_unstable();
+        taken.into_iter().fold(1, |free, sid| if sid == free { free + 1 } else { free })
+    }
+
+    fn cookie_is_taken(&self, spec: &ServerSpec) -> bool {
+        fn value(spec: &ServerSpec) -> &str {
+            spec.cookie.as_deref().unwrap_or(&spec.name)
+        }
+        self.spec.cookie.is_some() && self.servers.iter().any(|s| value(&s.spec) == value(spec))
+    }
+}
+
+impl Fleet {
+    /// A new server: in MAINT, with its checks off.
+    pub(super) fn add_server(
+        &mut self,
+        index: BackendIndex,
+        spec: &Arc<ServerSpec>,
+        sid: Option<u32>,
+        turn: &mut Turn,
+    ) -> Result<(), Refusal> {
+        let refuse = |text: String| Err(Refusal(text));
+        let shards = self.shards;
+        let turnover = self.turnover.next_multiple_of(2);
+        let backend = self.backends.get_mut(index.0 as usize).ok_or_else(|| Refusal("No such backend.".to_owned()))?;
+        if backend.servers.iter().any(|s| s.spec.name == spec.name) {
+            return refuse("Already exists a server with the same name in backend.".to_owned());
+        }
+        if backend.cookie_is_taken(spec) {
+            return refuse("Already exists a server with the same cookie value in backend.".to_owned());
+        }
+        if let Some(sid) = sid
+            && (sid == 0 || backend.servers.iter().any(|s| s.sid == sid))
+        {
+            return refuse(format!("'id' : custom id {sid} is already used in backend or is not a number from 1 on."));
+        }
+        if backend.servers.len() + backend.deleted.len() >= SERVERS_MAX {
+            return refuse(format!("A backend has at most {SERVERS_MAX} servers."));
+        }
+        let sid = sid.unwrap_or_else(|| backend.lowest_free_sid());
+        let id = ServerId { backend: index, index: backend.take_place(turn.now) };
+        let mut entry = ServerEntry::new(spec, id, shards, turn.now);
+        entry.sid = sid;
+        entry.revision = turnover / 2;
+        entry.dynamic = true;
+        entry.state.begin(Some(AdminState::Maint), entry.state.unresolved, true);
+        entry.down_since = Some(turn.now);
+        let at = backend.servers.partition_point(|s| s.id.index < id.index);
+        backend.servers.insert(at, entry);
+        self.turnover = turnover;
+        turn.touch(index);
+        turn.due(id);
+        Ok(())
+    }
+
+    /// Takes a server out that nobody is on. Only its place stays, and only for a while.
+    pub(super) fn delete_server(&mut self, id: ServerId, turn: &mut Turn) -> Result<(), Refusal> {
+        let refuse = |text: &str| Err(Refusal(text.to_owned()));
+        let entry = self.server(id).ok_or_else(|| Refusal("No such server.".to_owned()))?;
+        if !entry.state.is_in_maintenance() {
+            return refuse("Only servers in maintenance mode can be deleted.");
+        }
+        if entry.live.inflight.now() > 0 || entry.live.queued.now() > 0 {
+            return refuse("Server still has connections attached to it, cannot remove it.");
+        }
+        let Some(backend) = self.backends.get_mut(id.backend.0 as usize) else { return refuse("No such backend.") };
+        let Some(at) = position(&backend.servers, id.index) else { return refuse("No such server.") };
+        let entry = backend.servers.remove(at);
+        let place = Deleted { index: id.index, spec: entry.spec, live: entry.live, at: turn.now };
+        let at = backend.deleted.partition_point(|d| d.index < id.index);
+        backend.deleted.insert(at, place);
+        self.turnover |= 1;
+        turn.save = true;
+        turn.later.push(Effect::CloseIdle(id));
+        turn.touch(id.backend);
+        Ok(())
+    }
+}
