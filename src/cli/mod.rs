@@ -3,6 +3,7 @@
 pub mod check;
 pub mod ctl;
 mod demo;
+mod hash_password;
 pub mod respond;
 mod run;
 pub mod schema;
@@ -38,6 +39,8 @@ enum Command {
     },
     /// Say something to the admin socket of a running lockgate
     Ctl(ctl::Ctl),
+    /// Hash a password for the users of a stats page
+    HashPassword,
     /// Print the JSON schema of the configuration, for editors
     Schema,
     /// Try it all out: three web servers, lockgate in front of them, and what to type
@@ -54,6 +57,7 @@ pub fn main() -> ExitCode {
         Command::Run { config } => run::run(&config),
         Command::Check { config } => check::run(&config, clock::wall()),
         Command::Ctl(ctl) => ctl.run(),
+        Command::HashPassword => finished(hash_password::run()),
         Command::Schema => schema::run(),
         Command::Demo(args) => demo::run(&args),
         Command::Respond(args) => finished(respond::run(&args)),

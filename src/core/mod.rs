@@ -6,7 +6,7 @@
 //!
 //! Reading order: [`http`] (messages), [`route`] and [`filter`] (what happens to a request), [`balance`], [`queue`],
 //! [`server`] and [`fleet`] (who answers it), [`limit`], [`termination`], [`stats`] and [`log`] (what is told about it),
-//! [`admin`] (what an operator may say).
+//! [`admin`] and [`web`] (what an operator may say, on a socket or a page).
 
 pub mod admin;
 pub mod balance;
@@ -23,3 +23,4 @@ pub mod server;
 pub mod stats;
 pub mod termination;
 pub mod units;
+pub mod web;

@@ -395,6 +395,7 @@ fn frontend(name: &str, iid: u32, routes: Vec<Route>) -> Arc<FrontendSpec> {
         routes,
         no_route: answer(404),
         log_null: false,
+        stats: None,
     })
 }
 

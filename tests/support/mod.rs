@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`site`] (a whole set-up in a few lines), [`proxy`] (the running binary), [`origin`] (scripted
 //! servers), [`client`] (raw clients), [`message`] (HTTP bytes as both read them), [`logs`] and [`httplog`] (what
-//! reached syslog), [`stats`] (the CSV), [`certificates`], [`tools`] (programs of Debian packages), [`ports`].
+//! reached syslog), [`stats`] (the CSV), [`certificates`], [`tools`] (programs of Debian packages),
+//! [`webdriver`] (a browser), [`ports`].
 //!
 //! Blocking sockets and threads throughout: a test reads from top to bottom. Nothing here waits a fixed time; every
 //! wait is for a condition, under a deadline ([`eventually`]).
@@ -20,6 +21,7 @@ pub mod proxy;
 pub mod site;
 pub mod stats;
 pub mod tools;
+pub mod webdriver;
 pub mod wire;
 
 use std::time::{Duration, Instant};

@@ -19,6 +19,7 @@ impl Lowering<'_> {
         global: &Global,
         binds: &mut Vec<Bind>,
     ) -> FrontendSpec {
+        let first_bind = binds.len();
         match &written.bind {
             None => {
                 self.missing(written.id(), format!("frontend `{}` listens nowhere", **name))
@@ -36,6 +37,8 @@ impl Lowering<'_> {
         }
         let maxconn = first!(maxconn in Some(&**written), self.defaults);
         let log_null = first!(log_null in Some(&**written), self.defaults);
+        let own_binds = binds.get(first_bind..).unwrap_or_default();
+        let stats = written.stats.as_ref().map(|page| self.stats_page(page, own_binds));
         FrontendSpec {
             name: self.name(name.id(), name, "frontend"),
             iid: index.saturating_add(2),
@@ -53,6 +56,7 @@ impl Lowering<'_> {
             routes: self.routes(name, written),
             no_route: self.answer(written.no_route.as_ref(), 404),
             log_null: log_null.is_some_and(|on| **on),
+            stats: stats.map(Into::into),
         }
     }
 

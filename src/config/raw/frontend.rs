@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::limit::RateLimit;
+use super::stats::StatsPage;
 use super::text::{
     Address, BackendName, Duration, FieldName, FilePath, Host, Network, PathMatch, Pattern, Template, Text,
 };
@@ -39,12 +40,14 @@ pub(in crate::config) struct Frontend {
     pub request_headers: Option<At<Vec<At<HeaderRule>>>>,
     /// Header rules on every response, in order.
     pub response_headers: Option<At<Vec<At<HeaderRule>>>>,
-    /// Where requests go; the first that matches wins. Required.
+    /// Where requests go; the first that matches wins. Required unless there is a stats page.
     pub routes: Option<At<Vec<At<Route>>>>,
     /// What a request gets that no route matched. Default: 404.
     pub no_route: Opt<Answer>,
     /// Whether connections that close without a byte are logged. Default: false.
     pub log_null: Opt<bool>,
+    /// A stats page on this frontend. Default: none.
+    pub stats: Opt<StatsPage>,
 }
 
 /// An address, or one with more to it.

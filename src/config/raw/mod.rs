@@ -10,6 +10,7 @@ pub(super) mod check;
 pub(super) mod frontend;
 pub(super) mod global;
 pub(super) mod limit;
+pub(super) mod stats;
 pub(super) mod text;
 
 use schemars::JsonSchema;

@@ -14,6 +14,7 @@ use crate::core::filter::{CaptureSpec, HeaderRule};
 use crate::core::health::CheckSpec;
 use crate::core::limit::RateLimitSpec;
 use crate::core::route::{FixedAnswer, Route};
+use crate::core::web::PageSpec;
 
 /// Position of a frontend in [`FleetSpec::frontends`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -76,6 +77,8 @@ pub struct FrontendSpec {
     pub no_route: FixedAnswer,
     /// Whether connections that close without a byte are logged too. Off by default, as HAProxy's `option dontlognull`.
     pub log_null: bool,
+    /// Its stats page.
+    pub stats: Option<Arc<PageSpec>>,
 }
 
 /// Waits on the client side of a stream. HAProxy: `timeout http-request`, `http-keep-alive`, `client`.

@@ -1,6 +1,6 @@
 //! One request, in phases. [`handle`] is the order of the work; each phase has its file.
 //!
-//! `head` reads it, `rules` understands, limits and routes it, `local` answers what is answered here, `attempt` finds a
+//! `head` reads it, `rules` understands, limits and routes it, `local` and `page` answer what is answered here, `attempt` finds a
 //! server, `exchange` (with `upload` and `download`) talks to it, `finish` counts and logs.
 
 mod attempt;
@@ -9,6 +9,7 @@ mod exchange;
 mod finish;
 mod head;
 mod local;
+mod page;
 mod rules;
 mod upload;
 
@@ -157,6 +158,8 @@ struct Epilogue {
     client: Option<std::net::SocketAddr>,
     route: Option<usize>,
     no_route: bool,
+    /// It was answered by the stats page.
+    page: bool,
 }
 
 impl Epilogue {
@@ -266,6 +269,7 @@ impl<'c> Stream<'c> {
                 client,
                 route: None,
                 no_route: false,
+                page: false,
             },
             framing: RequestFraming { body: Body::Empty, keep_alive: false, expect_continue: false, upgrade: None },
             upload: upload::Upload::none(),
@@ -287,6 +291,7 @@ impl<'c> Stream<'c> {
         match self.route() {
             rules::Decision::Backend(backend) => self.proxy(backend).await,
             rules::Decision::Local(local) => self.answer_here(local).await,
+            rules::Decision::Page(page) => self.serve_page(page).await,
         }
     }
 }
