@@ -10,7 +10,9 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::message::{Message, Role};
 use super::tools::{Running, need};
+use super::wire::{Transport, Wire};
 use super::{eventually, ports};
 
 /// What an element is called in answers (WebDriver, section 12.2).
@@ -141,7 +143,6 @@ impl Browser {
     /// One exchange; the `value` of the answer.
     fn call(&self, method: &str, path: &str, body: &Value) -> Value {
         let mut stream = TcpStream::connect(self.address).expect("chromedriver listens");
-        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout can be set");
         let body = if method == "GET" { String::new() } else { body.to_string() };
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\n\
@@ -150,19 +151,25 @@ impl Browser {
             body.len()
         );
         stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())).expect("a request is sent");
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap_or_else(|e| panic!("chromedriver answers {method} {path}: {e}"));
-        let text = String::from_utf8_lossy(&answer);
-        let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-        let mut answer: Value = serde_json::from_str(body).unwrap_or_else(|e| panic!("{e} in {text}"));
+        // The driver keeps connections open whatever it is asked.
+        let mut wire = Wire::new(Transport::Tcp(stream));
+        wire.read_patience(Duration::from_secs(60));
+        let read = Message::read_head(&mut wire).map(|head| head.expect("an answer"));
+        let read = read.and_then(|mut head| head.read_body(&mut wire, Role::Answer).map(|()| head));
+        let text = read.unwrap_or_else(|e| panic!("chromedriver answers {method} {path}: {e}")).text();
+        let mut answer: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e} in {text}"));
         answer["value"].take()
     }
 }
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        if !self.session.is_empty() && !std::thread::panicking() {
-            let _ = self.call("DELETE", &format!("/session/{}", self.session), &Value::Null);
+        // Without a word the browser would outlive its driver. Errors would be a second panic; nobody waits for them.
+        if let (false, Ok(mut stream)) = (self.session.is_empty(), TcpStream::connect(self.address)) {
+            let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
+            let head = format!("DELETE /session/{} HTTP/1.1\r\nHost: {}\r\n\r\n", self.session, self.address);
+            let _ = stream.write_all(head.as_bytes());
+            let _ = stream.read(&mut [0; 64]);
         }
     }
 }

@@ -56,11 +56,8 @@ impl Lowering<'_> {
         if let (Some(at), true) = (&written.metrics, metrics.as_ref() == Some(&path)) {
             self.error(at.id(), "the stats page and the metrics have the same path").help("usual is `/metrics`");
         }
-        let users = self.stats_users(written.users.as_ref());
-        let level = access_level(written.level.as_deref());
-        if let (Some(level), false) = (&written.level, users.is_empty()) {
-            self.error(level.id(), "`level` is for pages without `users`").help("give each user a `level`");
-        }
+        let level = access_level(written.level.as_deref(), AccessLevel::Viewer);
+        let users = self.stats_users(written.users.as_ref(), level);
         let far = binds.iter().any(|b| match &b.address {
             BindAddress::Tcp(address) => !address.ip().is_loopback(),
             BindAddress::Unix(_) => false,
@@ -122,7 +119,7 @@ impl Lowering<'_> {
         scope
     }
 
-    fn stats_users(&mut self, written: Option<&At<Named<raw::StatsUser>>>) -> Vec<UserSpec> {
+    fn stats_users(&mut self, written: Option<&At<Named<raw::StatsUser>>>, default: AccessLevel) -> Vec<UserSpec> {
         let Some(written) = written else { return Vec::new() };
         if written.0.is_empty() {
             self.missing(written.id(), "there are no users in `users`")
@@ -140,7 +137,11 @@ impl Lowering<'_> {
                     .help("1 to 64 characters without a colon, which ends the name when a browser sends it");
             }
             let Some(password) = self.stats_password(name, user) else { continue };
-            users.push(UserSpec { name: name.as_str().into(), password, level: access_level(user.level.as_deref()) });
+            users.push(UserSpec {
+                name: name.as_str().into(),
+                password,
+                level: access_level(user.level.as_deref(), default),
+            });
         }
         users
     }
@@ -200,9 +201,10 @@ impl Lowering<'_> {
     }
 }
 
-fn access_level(written: Option<&raw::AccessLevel>) -> AccessLevel {
+fn access_level(written: Option<&raw::AccessLevel>, default: AccessLevel) -> AccessLevel {
     match written {
-        None | Some(raw::AccessLevel::Viewer) => AccessLevel::Viewer,
+        None => default,
+        Some(raw::AccessLevel::Viewer) => AccessLevel::Viewer,
         Some(raw::AccessLevel::Operator) => AccessLevel::Operator,
         Some(raw::AccessLevel::Admin) => AccessLevel::Admin,
     }

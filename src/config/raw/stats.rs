@@ -31,7 +31,7 @@ macro_rules! page {
             pub show_node: Opt<bool>,
             /// Who may sign in, by name. Default: nobody needs to.
             pub users: Opt<Named<StatsUser>>,
-            /// What everybody may do while there are no `users`. Default: viewer.
+            /// What users may do who have no `level` of their own; without `users`, what everybody may do. Default: viewer.
             pub level: Opt<AccessLevel>,
             /// Where the counters for Prometheus are, for whoever may see the page. Default: nowhere.
             pub metrics: Opt<Text>,
@@ -85,7 +85,7 @@ pub(in crate::config) struct StatsUser {
     pub password_file: Opt<FilePath>,
     /// The password as it is. Better not.
     pub password: Opt<Text>,
-    /// What the user may do. Default: viewer.
+    /// What the user may do. Default: the page's `level`.
     pub level: Opt<AccessLevel>,
 }
 

@@ -46,6 +46,7 @@ function count(card) {
   const apply = one(".apply", card);
   if (!apply) return;
   const boxes = all("tbody tr:not([hidden]) input[name=s]", card), n = chosen(card).length, head = one(".all", card);
+  card.classList.toggle("picked", n > 0);
   apply.disabled = n === 0 || one("select", card).value === "";
   one(".chosen", card).textContent = n === 0 ? "" : n === 1 ? "1 server chosen" : n + " servers chosen";
   head.checked = n > 0 && n === boxes.length;

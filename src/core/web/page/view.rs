@@ -335,7 +335,7 @@ fn downs(downs: u64, failed_checks: u64, downtime: Duration) -> Detailed {
         detail.push(human::age(downtime));
     }
     if failed_checks > 0 {
-        detail.push(format!("{} failed checks", human::count(failed_checks)));
+        detail.push(format!("failed checks: {}", human::count(failed_checks)));
     }
     Detailed { text: human::count(downs), detail: detail.join(", "), bad: false }
 }
