@@ -100,23 +100,23 @@ use AccessLevel::{Admin, Operator};
 
 /// Every action, in the order of the menu.
 pub static ACTIONS: &[Action] = &[
-    action("ready", Some("Set state to READY"), Operator, "will take traffic again as their health allows", |s, by| {
-        admin(s, AdminState::Ready, by)
-    }),
+    action(
+        "ready",
+        Some("Set state to READY"),
+        Operator,
+        "will take traffic again as soon as health allows",
+        |s, by| admin(s, AdminState::Ready, by),
+    ),
     action(
         "drain",
         Some("Set state to DRAIN"),
         Operator,
-        "will get no new requests but those bound to them; open requests finish, checks go on",
+        "will get no new requests except those bound by persistence; open requests finish, checks go on",
         |s, by| admin(s, AdminState::Drain, by),
     ),
-    action(
-        "maint",
-        Some("Set state to MAINT"),
-        Operator,
-        "will get no requests at all, and their checks stop",
-        |s, by| admin(s, AdminState::Maint, by),
-    ),
+    action("maint", Some("Set state to MAINT"), Operator, "will get no requests at all, and checks stop", |s, by| {
+        admin(s, AdminState::Maint, by)
+    }),
     action(
         "dhlth",
         Some("Health: disable checks"),
