@@ -32,6 +32,7 @@ use crate::listener::per_source::PerSource;
 use crate::log::{ControlLog, LogClock, LogSetup, LogWriter, WorkerLog, system_zone};
 use crate::runtime::gate::Gate;
 use crate::runtime::notify::notify;
+use crate::runtime::page::{PAGE_BACKLOG, PageRequest};
 use crate::runtime::shared::{CONTROL_BACKLOG, Shared, WorkerReport};
 use crate::runtime::throttle::{Throttle, Throttles};
 use crate::runtime::worker::{WorkerHandle, WorkerOrder, local_runtime, spawn};
@@ -39,6 +40,7 @@ use crate::runtime::{clock, limits};
 use crate::tls::acceptor;
 use crate::tls::store::CertificateStore;
 use crate::tls::{MonotonicClock, Resumption};
+use crate::web::PageServer;
 
 /// How often the workers are looked at.
 const WORKER_WATCH: Duration = Duration::from_secs(1);
@@ -60,6 +62,7 @@ struct Started {
     log_writer: LogWriter,
     log: ControlLog,
     reports: mpsc::Receiver<WorkerReport>,
+    page_requests: mpsc::Receiver<PageRequest>,
     control: ControlParts,
     first_effects: Vec<Effect>,
 }
@@ -74,14 +77,17 @@ pub fn run(model: Model, on_listening: impl FnOnce(&Listening)) -> Result<()> {
         // Before any worker accepts, so that a clash ends the start and costs no client its connection.
         let server = AdminServer::bind(&admin_sockets).context("cannot open an admin socket")?;
         let (started, listening) = start(model, descriptors)?;
-        let Started { workers, threads, shared, log_writer, log, reports, control, first_effects } = started;
+        let Started { workers, threads, shared, log_writer, log, reports, page_requests, control, first_effects } =
+            started;
         let control = ControlHandle::new(control);
         let orders = Rc::new(ControlOrders::new(control.clone()));
+        let pages = PageServer::new(orders.clone()).context("cannot serve stats pages")?;
         let mut tasks = JoinSet::new();
         let admin = tasks.spawn_local(async move {
             let Err(error) = server.serve(orders).await;
             tracing::error!(%error, "admin sockets cannot be served");
         });
+        tasks.spawn_local(pages.serve(page_requests));
         tasks.spawn_local(control.clone().hear_workers(reports));
         tasks.spawn_local(control.clone().keep_rates());
         control.carry_out(first_effects);
@@ -122,6 +128,7 @@ fn start(model: Model, descriptors: u64) -> Result<(Started, Listening)> {
     let fleet = fleet.with_limits(limits);
     give_counters(&mut contexts, &fleet);
     let (to_control, reports) = mpsc::channel(CONTROL_BACKLOG);
+    let (to_pages, page_requests) = mpsc::channel(PAGE_BACKLOG);
     let frontends = &model.fleet.frontends;
     let patterns = Patterns::new(model.patterns, model.fleet.backends.iter().map(|b| &*b.name));
     let shared = Arc::new(Shared {
@@ -145,6 +152,7 @@ fn start(model: Model, descriptors: u64) -> Result<(Started, Listening)> {
         draining: AtomicBool::new(false),
         started: now,
         to_control,
+        to_pages,
     });
     let (workers, handles) = spawn_workers(&shared, contexts, listeners, worker_logs)?;
     let control = ControlParts {
@@ -161,7 +169,8 @@ fn start(model: Model, descriptors: u64) -> Result<(Started, Listening)> {
         global: model.global,
         descriptors,
     };
-    let started = Started { workers, threads: handles, shared, log_writer, log, reports, control, first_effects };
+    let threads = handles;
+    let started = Started { workers, threads, shared, log_writer, log, reports, page_requests, control, first_effects };
     Ok((started, listening))
 }
 

@@ -7,7 +7,7 @@
 //! * [`runtime`] is the operating system: clocks, workers, signals, descriptors.
 //! * [`tls`], [`listener`], [`backend`], [`log`] each move one kind of bytes.
 //! * [`frontend`] serves one client connection after another.
-//! * [`control`] is the one writer of state; [`health`], [`discovery`] and [`admin`] feed it.
+//! * [`control`] is the one writer of state; [`health`], [`discovery`], [`admin`] and [`web`] feed it.
 //! * [`app`] wires them together; [`cli`] holds the sub-commands.
 
 pub mod admin;
@@ -24,3 +24,4 @@ pub mod listener;
 pub mod log;
 pub mod runtime;
 pub mod tls;
+pub mod web;

@@ -22,6 +22,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("health", 5),
     ("discovery", 5),
     ("admin", 5),
+    ("web", 5),
     ("app", 6),
     ("cli", 6),
     ("main", 7),
@@ -29,7 +30,7 @@ const LEVELS: &[(&str, u32)] = &[
 ];
 
 /// Arrows between rooms of one level that are part of the design. `control` is fed by its three neighbours and starts
-/// them; `app` wires everything and the sub-commands call it.
+/// them; `web` asks for the same as `admin`; `app` wires everything and the sub-commands call it.
 const SIDEWAYS: &[(&str, &str)] = &[
     ("backend", "tls"),
     ("backend", "listener"),
@@ -37,6 +38,7 @@ const SIDEWAYS: &[(&str, &str)] = &[
     ("control", "health"),
     ("control", "discovery"),
     ("control", "admin"),
+    ("web", "admin"),
     ("app", "cli"),
     ("cli", "app"),
 ];

@@ -27,6 +27,7 @@ use crate::core::fleet::event::Event;
 use crate::core::fleet::spec::ServerId;
 use crate::core::fleet::{Fleet, Refusal};
 use crate::core::limit::{DataType, SetError};
+use crate::core::stats::prometheus::MetricsQuery;
 use crate::core::stats::{ProcessFacts, Rates};
 
 /// Something that takes time, on this thread.
@@ -64,6 +65,8 @@ pub trait Orders {
     fn patterns(&self, order: PatternOrder) -> Result<String, String>;
     /// The broken messages that are kept, oldest first, and how many there ever were.
     fn errors(&self) -> (Vec<CapturedError>, u64);
+    /// Everything that is counted, as a page of metrics.
+    fn metrics(&self, query: &MetricsQuery) -> String;
     /// Forgets maxima, or all counters ([`Fleet::clear_counters`], [`Rates::clear_maxima`]).
     fn clear_counters(&self, all: bool);
     /// Counts one more admin connection (`CumConns`).

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod ctl;
 mod demo;
+mod hash_password;
 pub mod order;
 pub mod respond;
 mod run;
@@ -49,6 +50,8 @@ enum Command {
     Ready(order::Order),
     /// Put servers into maintenance: no traffic, no checks
     Maint(order::Order),
+    /// Hash a password for the users of a stats page
+    HashPassword,
     /// Print the JSON schema of the configuration, for editors
     Schema,
     /// Try it all out: three web servers, lockgate in front of them, and what to type
@@ -69,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Drain(order) => order.run(order::Wanted::Drain),
         Command::Ready(order) => order.run(order::Wanted::Ready),
         Command::Maint(order) => order.run(order::Wanted::Maint),
+        Command::HashPassword => finished(hash_password::run()),
         Command::Schema => schema::run(),
         Command::Demo(args) => demo::run(&args),
         Command::Respond(args) => finished(respond::run(&args)),

@@ -59,7 +59,7 @@ const SENTENCES: &[(&str, &str)] = &[
     ("stick", "persistence is `cookie` or `balance: source` of a backend"),
     (
         "stats",
-        "counters are read at an admin socket: `global: { admin: [ { socket: /run/lockgate/admin.sock, level: admin } ] }`",
+        "stats pages are `stats` of a frontend or of `global`, admin sockets `global: { admin: [ { socket: PATH, level: admin } ] }`",
     ),
     ("log", "write `global: { logs: [ { target: \"udp://127.0.0.1:514\" } ] }`"),
     ("log-format", "write it as `log` of the frontend, or as `format` of a log target"),

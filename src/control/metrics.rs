@@ -5,26 +5,20 @@ use std::time::Duration;
 use super::ControlHandle;
 use crate::core::limit::{LimitAction, RateTable};
 use crate::core::stats::View;
-use crate::core::stats::prometheus::{self, CertificateExpiry, LimitCount, MetricsFacts, MetricsQuery, Reload};
+use crate::core::stats::prometheus::{self, LimitCount, MetricsFacts, MetricsQuery};
 use crate::runtime::clock;
 use crate::runtime::shared::Shared;
 
 impl ControlHandle {
-    /// The page of metrics. Certificates and the last reload are what the caller knows of them. Nothing that workers
-    /// wait for is held while it is made.
-    pub fn metrics(
-        &self,
-        query: &MetricsQuery,
-        certificates: &[CertificateExpiry],
-        last_reload: Option<Reload>,
-    ) -> String {
+    /// The page of metrics. Nothing that workers wait for is held while it is made.
+    pub fn metrics(&self, query: &MetricsQuery) -> String {
         let control = self.control.borrow();
         let process = control.facts();
         let limits = limits(&control.shared, |i| control.fleet.frontends().get(i).map(|f| f.spec.name.clone()));
         let worker_cpu = worker_cpu(control.workers.len());
         let (started, now) = (process.started, clock::now());
         let view = View { fleet: &control.fleet, rates: &control.rates, started, now, legends: false };
-        let facts = MetricsFacts { certificates, limits: &limits, worker_cpu: &worker_cpu, last_reload };
+        let facts = MetricsFacts { certificates: &[], limits: &limits, worker_cpu: &worker_cpu, last_reload: None };
         prometheus::render(query, &view, &process, &facts)
     }
 }

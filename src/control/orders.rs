@@ -16,6 +16,7 @@ use crate::core::fleet::event::Event;
 use crate::core::fleet::spec::ServerId;
 use crate::core::fleet::{Fleet, Refusal};
 use crate::core::limit::{DataType, RateTable, SetError};
+use crate::core::stats::prometheus::MetricsQuery;
 use crate::core::stats::{ProcessFacts, Rates};
 use crate::core::termination::Cause;
 use crate::runtime::clock;
@@ -128,6 +129,10 @@ impl Orders for ControlOrders {
         let first = control.errors_total - control.errors.len() as u64;
         let errors = control.errors.iter().zip(first..).map(|(bad, number)| captured(bad, number, &control.fleet));
         (errors.collect(), control.errors_total)
+    }
+
+    fn metrics(&self, query: &MetricsQuery) -> String {
+        self.0.metrics(query)
     }
 
     fn clear_counters(&self, all: bool) {

@@ -5,8 +5,8 @@
 //! replayed and simulated. The only shared state are the atomics of [`fleet::live`], which workers touch.
 //!
 //! Reading order: [`http`] (messages), [`route`] and [`filter`] (what happens to a request), [`balance`], [`queue`],
-//! [`server`] and [`fleet`] (who answers it), [`limit`], [`pattern`], [`termination`], [`stats`] and [`log`] (what is told about it),
-//! [`admin`] (what an operator may say).
+//! [`server`] and [`fleet`] (who answers it), [`limit`], [`pattern`], [`termination`], [`stats`] and [`log`] (what is told
+//! about it), [`admin`] and [`web`] (what an operator may say, on a socket or a page).
 
 pub mod admin;
 pub mod balance;
@@ -24,3 +24,4 @@ pub mod server;
 pub mod stats;
 pub mod termination;
 pub mod units;
+pub mod web;

@@ -8,6 +8,7 @@ pub mod deadline;
 pub mod gate;
 pub mod limits;
 pub mod notify;
+pub mod page;
 pub mod shared;
 pub mod socket;
 pub mod throttle;

@@ -16,6 +16,7 @@ use crate::core::fleet::snapshot::Snapshot;
 use crate::core::limit::RateTable;
 use crate::core::pattern::LivePatterns;
 use crate::core::route::RouteIndex;
+use crate::runtime::page::PageRequest;
 
 /// Messages to the control task that may wait; further ones are dropped (they are hints: observed errors, bad messages).
 pub const CONTROL_BACKLOG: usize = 4096;
@@ -47,6 +48,8 @@ pub struct Shared {
     pub started: Instant,
     /// To the control task.
     pub to_control: mpsc::Sender<WorkerReport>,
+    /// To the stats pages' room.
+    pub to_pages: mpsc::Sender<PageRequest>,
 }
 
 impl Shared {

@@ -25,7 +25,8 @@ use lockgate::core::limit::{
 use lockgate::core::pattern::{ListKind, Matching, Pattern, PatternSpec, Patterns, Use};
 use lockgate::core::route::{FixedAnswer, Route, RouteAction};
 use lockgate::core::stats::counters::{Counter, Shard};
-use lockgate::core::stats::{ProcessFacts, Rates};
+use lockgate::core::stats::prometheus::{self, MetricsFacts, MetricsQuery};
+use lockgate::core::stats::{ProcessFacts, Rates, View};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
@@ -301,6 +302,11 @@ impl Orders for Lab {
         let count = errors.len() as u64;
         (errors, count)
     }
+    fn metrics(&self, query: &MetricsQuery) -> String {
+        let (fleet, rates, now) = (self.fleet.borrow(), self.rates.borrow(), self.now());
+        let view = View { fleet: &fleet, rates: &rates, started: self.started, now, legends: false };
+        prometheus::render(query, &view, &self.facts(), &MetricsFacts::default())
+    }
     fn clear_counters(&self, all: bool) {
         self.fleet.borrow_mut().clear_counters(all);
         self.rates.borrow_mut().clear_maxima();
@@ -479,6 +485,7 @@ fn frontend(name: &str, iid: u32, routes: Vec<Route>) -> Arc<FrontendSpec> {
         log: Default::default(),
         log_null: false,
         listeners: Vec::new(),
+        stats: None,
     })
 }
 

@@ -99,6 +99,8 @@ fn the_example_loads_and_has_every_key() {
     let shown: Vec<_> = keys.iter().filter(|(path, _)| shows(&written, path)).map(|(_, s)| place(s)).collect();
     let missing: Vec<&str> =
         keys.iter().filter(|(_, schema)| !shown.contains(&place(schema))).map(|(path, _)| &**path).collect();
+    // Nobody shall copy a password that stands there as it is; it is warned about, too.
+    let missing: Vec<&str> = missing.into_iter().filter(|path| !path.ends_with(".users.NAME.password")).collect();
     assert!(missing.is_empty(), "conf/example.yaml does not show {missing:?}");
 }
 

@@ -39,6 +39,8 @@ mod routing;
 mod rules;
 mod shutdown;
 mod states;
+mod stats_page;
+mod stats_page_browser;
 mod timeouts;
 mod tls;
 mod unfinished;

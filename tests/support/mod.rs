@@ -3,7 +3,7 @@
 //! Reading order: [`site`] (a whole set-up in a few lines), [`lab`] (the one HAProxy was recorded with), [`proxy`] (the
 //! running binary), [`origin`] (scripted servers), [`client`] (raw clients), [`message`] (HTTP bytes as both read them),
 //! [`logs`] and [`httplog`] (what reached syslog), [`rsyslog`] (a real receiver), [`stats`] (the CSV), [`certificates`],
-//! [`tools`] (programs of Debian packages), [`ports`].
+//! [`tools`] (programs of Debian packages), [`webdriver`] (a browser), [`ports`].
 //!
 //! Blocking sockets and threads throughout: a test reads from top to bottom. Nothing here waits a fixed time; every
 //! wait is for a condition, under a deadline ([`eventually`]).
@@ -24,6 +24,7 @@ pub mod rsyslog;
 pub mod site;
 pub mod stats;
 pub mod tools;
+pub mod webdriver;
 pub mod wire;
 
 use std::time::{Duration, Instant};

@@ -21,6 +21,7 @@ impl Lowering<'_> {
         global: &Global,
         binds: &mut Vec<Bind>,
     ) -> FrontendSpec {
+        let first_bind = binds.len();
         match &written.bind {
             None => {
                 self.missing(written.id(), format!("frontend `{}` listens nowhere", **name))
@@ -53,6 +54,8 @@ impl Lowering<'_> {
         };
         let maxconn = first!(maxconn in Some(&**written), self.defaults);
         let log_null = first!(log_null in Some(&**written), self.defaults);
+        let own_binds = binds.get(first_bind..).unwrap_or_default();
+        let stats = written.stats.as_ref().map(|page| self.stats_page(page, own_binds));
         FrontendSpec {
             name: self.name(name.id(), name, "frontend"),
             iid: index.saturating_add(2),
@@ -74,6 +77,7 @@ impl Lowering<'_> {
             log_null: log_null.is_some_and(|on| **on),
             log: self.frontend_log(Some(&**written)),
             listeners,
+            stats: stats.map(Into::into),
         }
     }
 

@@ -164,7 +164,7 @@ impl Lowering<'_> {
     }
 
     /// A text that `show info` shows on a line of its own; tools give up on an empty one.
-    fn shown_line(&mut self, written: &At<raw::text::Text>, what: &str) -> Option<Box<str>> {
+    pub fn shown_line(&mut self, written: &At<raw::text::Text>, what: &str) -> Option<Box<str>> {
         let text = written.as_ref();
         if text.trim().is_empty() || text.len() > 256 || text.chars().any(char::is_control) {
             self.error(written.id(), format!("`{}` cannot be the {what}", shorten(text)))

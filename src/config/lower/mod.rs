@@ -3,9 +3,9 @@
 //! Lowering never stops at a mistake: a value that is wrong is reported and replaced by its default, so that the next
 //! mistake is found in the same run. `config::load` throws the model away when there was an error.
 //!
-//! One file per section: [`global`], [`frontend`] (with [`bind`], [`route`], [`rule`], [`limit`], [`pattern`]), [`backend`]
-//! (with [`server`], [`check`]); [`value`] reads single values, [`certificate`], [`template`] and [`log`] what their names
-//! say.
+//! One file per section: [`global`], [`frontend`] (with [`bind`], [`route`], [`rule`], [`limit`], [`pattern`],
+//! [`stats`]), [`backend`] (with [`server`], [`check`]); [`value`] reads single values, [`certificate`], [`template`] and
+//! [`log`] what their names say.
 
 mod answer;
 mod backend;
@@ -20,6 +20,7 @@ mod pattern;
 mod route;
 mod rule;
 mod server;
+mod stats;
 mod template;
 mod value;
 
@@ -48,6 +49,7 @@ use first;
 #[derive(Debug, Default)]
 pub(super) struct Names {
     backends: HashMap<String, u32>,
+    frontends: HashSet<String>,
     order: Vec<String>,
 }
 
@@ -55,6 +57,9 @@ impl Names {
     /// Reads them off the tree.
     pub fn of(root: &Node) -> Names {
         let mut names = Names::default();
+        for entry in root.get("frontends").map_or(&[][..], Node::entries) {
+            names.frontends.insert(entry.key.clone());
+        }
         for (index, entry) in root.get("backends").map_or(&[][..], Node::entries).iter().enumerate() {
             names.backends.insert(entry.key.clone(), u32::try_from(index).unwrap_or(u32::MAX));
             names.order.push(entry.key.clone());
@@ -101,7 +106,9 @@ pub(super) fn lower(file: &At<File>, names: &Names, env: &dyn Environment, repor
         certificates: HashSet::new(),
     };
     cx.defaults_alone();
-    let frontend_count = file.frontends.as_ref().map_or(0, |f| f.0.len());
+    let written_count = file.frontends.as_ref().map_or(0, |f| f.0.len());
+    let pages = file.global.as_ref().and_then(|g| g.stats.as_deref()).map_or(&[][..], Vec::as_slice);
+    let frontend_count = written_count + pages.len();
     let global = cx.global(file.global.as_ref());
     let mut binds = Vec::new();
     let mut fleet = FleetSpec::default();
@@ -109,11 +116,17 @@ pub(super) fn lower(file: &At<File>, names: &Names, env: &dyn Environment, repor
         let index = u32::try_from(index).unwrap_or(u32::MAX);
         fleet.frontends.push(cx.frontend(index, name, frontend, &global, &mut binds).into());
     }
+    for page in pages {
+        let index = u32::try_from(fleet.frontends.len()).unwrap_or(u32::MAX);
+        let taken: Vec<Box<str>> = fleet.frontends.iter().map(|f| f.name.clone()).collect();
+        let taken: Vec<&str> = taken.iter().map(|n| &**n).collect();
+        fleet.frontends.push(cx.stats_frontend(index, page, &taken, &global, &mut binds).into());
+    }
     for (index, (name, backend)) in file.backends.iter().flat_map(|b| b.0.iter()).enumerate() {
         let iid = u32::try_from(2 + frontend_count + index).unwrap_or(u32::MAX);
         fleet.backends.push(cx.backend(iid, name, backend).into());
     }
-    if frontend_count == 0 {
+    if written_count == 0 {
         let at = file.frontends.as_ref().map_or(ROOT, At::id);
         cx.missing(at, "there are no frontends").help("a frontend says where to listen: see conf/minimal.yaml");
     }

@@ -15,7 +15,7 @@ impl Lowering<'_> {
     pub fn routes(&mut self, frontend: &At<String>, written: &At<raw::Frontend>) -> Vec<Route> {
         let at = written.routes.as_ref().map_or(written.id(), At::id);
         let list = written.routes.as_deref();
-        if list.is_none_or(Vec::is_empty) {
+        if list.is_none_or(Vec::is_empty) && written.stats.is_none() {
             self.missing(at, format!("frontend `{}` has no routes", **frontend))
                 .help("add `routes: [ { backend: NAME } ]` to send everything to one backend");
         }

@@ -18,6 +18,11 @@ pub(in crate::config) struct At<T>(u32, T);
 pub(in crate::config) type Opt<T> = Option<At<T>>;
 
 impl<T> At<T> {
+    /// A value that is written otherwise at that place, as a short form.
+    pub fn new(at: NodeId, value: T) -> At<T> {
+        At(at.0, value)
+    }
+
     /// The place.
     pub fn id(&self) -> NodeId {
         NodeId(self.0)

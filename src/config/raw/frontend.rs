@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::limit::RateLimit;
 use super::pattern::{Deny, List};
+use super::stats::StatsPage;
 use super::text::{
     Address, BackendName, Duration, FieldName, FilePath, Host, LogFormat, Network, PathMatch, Pattern, Template, Text,
 };
@@ -45,7 +46,7 @@ pub(in crate::config) struct Frontend {
     pub request_headers: Option<At<Vec<At<HeaderRule>>>>,
     /// Header rules on every response, in order.
     pub response_headers: Option<At<Vec<At<HeaderRule>>>>,
-    /// Where requests go; the first that matches wins. Required.
+    /// Where requests go; the first that matches wins. Required unless there is a stats page.
     pub routes: Option<At<Vec<At<Route>>>>,
     /// What a request gets that no route matched. Default: 404.
     pub no_route: Opt<Answer>,
@@ -61,6 +62,8 @@ pub(in crate::config) struct Frontend {
     pub log_separate_errors: Opt<bool>,
     /// Whether each listening socket has a row of its own in the statistics. Default: false.
     pub socket_stats: Opt<bool>,
+    /// A stats page on this frontend. Default: none.
+    pub stats: Opt<StatsPage>,
 }
 
 /// An address, or one with more to it.

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::stats::StatsFrontend;
 use super::text::{Address, Duration, FilePath, LogFormat, LogTargetUrl, Text};
 use super::{At, Opt};
 
@@ -31,6 +32,8 @@ pub(in crate::config) struct Global {
     pub grace: Opt<Duration>,
     /// Admin sockets.
     pub admin: Option<At<Vec<At<Admin>>>>,
+    /// Stats pages, each with a frontend of its own.
+    pub stats: Option<At<Vec<At<StatsFrontend>>>>,
     /// Log targets; every line goes to each.
     pub logs: Option<At<Vec<At<Log>>>>,
     /// TLS resumption, shared by all workers.

@@ -11,6 +11,7 @@ pub(super) mod frontend;
 pub(super) mod global;
 pub(super) mod limit;
 pub(super) mod pattern;
+pub(super) mod stats;
 pub(super) mod text;
 
 use schemars::JsonSchema;

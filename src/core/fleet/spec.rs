@@ -16,6 +16,7 @@ use crate::core::limit::RateLimitSpec;
 use crate::core::log::format::LogFormat;
 use crate::core::pattern::DenyRule;
 use crate::core::route::{FixedAnswer, Route};
+use crate::core::web::PageSpec;
 
 /// Position of a frontend in [`FleetSpec::frontends`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,6 +88,8 @@ pub struct FrontendSpec {
     pub log: FrontendLog,
     /// Its listening sockets in order, when they are counted one by one (`socket_stats`); else empty.
     pub listeners: Vec<ListenerSpec>,
+    /// Its stats page.
+    pub stats: Option<Arc<PageSpec>>,
 }
 
 /// How a frontend's requests are logged.

@@ -51,14 +51,29 @@ pub struct NoSuchProxy;
 
 /// The reply to `show stat`, without the empty line that ends every reply.
 pub fn render(query: &Query, view: &View<'_>) -> Result<String, NoSuchProxy> {
-    let rows = select(query, view)?;
+    Ok(write(&select(query, view)?, query))
+}
+
+/// As [`render`], for the frontends and backends whose names `shown` takes: the stats page's `scope`.
+pub fn render_where(query: &Query, view: &View<'_>, shown: impl Fn(&str) -> bool) -> String {
+    let mut rows = select(query, view).unwrap_or_default();
+    rows.retain(|row| match row {
+        Row::Frontend(r) => shown(&r.frontend.spec.name),
+        Row::Listener(r) => shown(&r.frontend.spec.name),
+        Row::Backend(r) => shown(&r.backend.spec.name),
+        Row::Server(r) => shown(&r.backend.spec.name),
+    });
+    write(&rows, query)
+}
+
+fn write(rows: &[Row<'_>], query: &Query) -> String {
     let mut out = String::with_capacity(1500 + rows.len() * 400);
     match query.format {
-        Format::Csv => write_csv(&rows, &mut out),
-        Format::Typed => write_typed(&rows, query.describe, &mut out),
-        Format::Json => write_json(&rows, &mut out),
+        Format::Csv => write_csv(rows, &mut out),
+        Format::Typed => write_typed(rows, query.describe, &mut out),
+        Format::Json => write_json(rows, &mut out),
     }
-    Ok(out)
+    out
 }
 
 /// The rows asked for, in configuration order; a frontend's listening sockets stand behind its own row, a backend's

@@ -259,7 +259,7 @@ impl Epilogue {
             frontend: &spec.name,
             tls: connection.io.is_tls(),
             backend: backend.map(|b| &b.spec.name[..]),
-            server: server.map(|s| &s.spec.name[..]),
+            server: if self.page { Some("<STATS>") } else { server.map(|s| &s.spec.name[..]) },
             timers: self.timers,
             status: self.status,
             bytes_out: self.bytes_out,

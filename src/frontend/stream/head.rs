@@ -57,7 +57,7 @@ impl Stream<'_> {
         }
     }
 
-    async fn read_more(&mut self) -> Result<(), End> {
+    pub(super) async fn read_more(&mut self) -> Result<(), End> {
         let connection = &mut *self.connection;
         let shelf = &self.worker.shelf;
         let end = poll_fn(|cx| {

@@ -93,7 +93,7 @@ impl Stream<'_> {
 
     /// The frontend's response rules hold for answers made here too (HAProxy: `http-after-response`). The answer is in
     /// the scratch's `out`; a request that was not understood has none of the values rules may ask for.
-    fn apply_rules_to_own_answer(&mut self) {
+    pub(super) fn apply_rules_to_own_answer(&mut self) {
         let snapshot = self.e.snapshot.clone();
         let spec = &snapshot.frontends[self.e.frontend].spec;
         if spec.response_rules.is_empty() || !self.e.understood {
@@ -114,7 +114,7 @@ impl Stream<'_> {
     }
 
     /// A body that nobody will read: taken from the buffer if it is all there, else the connection cannot go on.
-    fn settle_unread_body(&mut self) {
+    pub(super) fn settle_unread_body(&mut self) {
         if self.upload.is_done() {
             return;
         }
@@ -134,7 +134,7 @@ impl Stream<'_> {
         }
     }
 
-    fn manner(&mut self) -> Manner {
+    pub(super) fn manner(&mut self) -> Manner {
         // What follows a request to upgrade may be another protocol already.
         self.close |= self.framing.upgrade.is_some() || self.worker.is_leaving(&self.e.frontend().live);
         Manner {

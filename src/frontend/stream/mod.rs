@@ -1,7 +1,7 @@
 //! One request, in phases. [`handle`] is the order of the work; each phase has its file.
 //!
-//! `head` reads it, `rules` understands, limits and routes it, `local` answers what is answered here, `attempt` finds a
-//! server, `exchange` (with `upload`, `download` and `numbers`) talks to it, `finish` counts and logs.
+//! `head` reads it, `rules` understands, limits and routes it, `local` and `page` answer what is answered here, `attempt`
+//! finds a server, `exchange` (with `upload`, `download` and `numbers`) talks to it, `finish` counts and logs.
 
 mod attempt;
 mod download;
@@ -10,6 +10,7 @@ mod finish;
 mod head;
 mod local;
 mod numbers;
+mod page;
 mod rules;
 mod upload;
 
@@ -178,6 +179,8 @@ struct Epilogue {
     server_side: (Option<SocketAddr>, Option<SocketAddr>),
     /// Its line is written already (`logasap`).
     logged: bool,
+    /// It was answered by the stats page.
+    page: bool,
 }
 
 impl Epilogue {
@@ -296,6 +299,7 @@ impl<'c> Stream<'c> {
                 no_route: false,
                 server_side: (None, None),
                 logged: false,
+                page: false,
             },
             framing: RequestFraming { body: Body::Empty, keep_alive: false, expect_continue: false, upgrade: None },
             upload: upload::Upload::none(),
@@ -318,6 +322,7 @@ impl<'c> Stream<'c> {
         match self.route() {
             rules::Decision::Backend(backend) => self.proxy(backend).await,
             rules::Decision::Local(local) => self.answer_here(local).await,
+            rules::Decision::Page(page) => self.serve_page(page).await,
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::core::pattern::RequestFacts;
 use crate::core::route::{self, FixedAnswer, RouteAction, RouteFacts};
 use crate::core::stats::counters::Counter;
 use crate::core::termination::{Cause, Phase};
+use crate::core::web::{Page, target};
 use crate::frontend::connection::millis;
 use crate::frontend::registry::Doing;
 use crate::runtime::clock;
@@ -29,6 +30,8 @@ pub(super) enum Decision {
     Backend(usize),
     /// Nowhere: it is answered here.
     Local(Local),
+    /// To a stats page.
+    Page(Page),
 }
 
 /// What is answered here.
@@ -208,6 +211,11 @@ impl Stream<'_> {
         let snapshot = self.e.snapshot.clone();
         let spec = &snapshot.frontends[self.e.frontend].spec;
         self.apply_request_rules(&spec.request_rules);
+        if let Some(stats) = &spec.stats
+            && let Some(page) = target::page_of(stats, self.e.scratch.request.method(), self.e.scratch.request.target())
+        {
+            return Decision::Page(page);
+        }
         let facts = RouteFacts {
             head: &self.e.scratch.request,
             host: &self.e.scratch.host,

@@ -36,6 +36,7 @@ fn lab() -> Lab {
         log_null: false,
         log: Default::default(),
         listeners: vec![],
+        stats: None,
     };
     Lab::new(&FleetSpec { frontends: vec![Arc::new(frontend)], backends: vec![] })
 }
