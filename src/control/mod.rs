@@ -6,10 +6,12 @@
 mod effects;
 mod facts;
 pub mod orders;
+pub mod remembered;
 pub mod state_file;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,7 +28,7 @@ use crate::runtime::clock;
 use crate::runtime::notify::notify;
 use crate::runtime::shared::{BadMessage, Shared, WorkerReport};
 use crate::runtime::worker::WorkerHandle;
-use crate::tls::Resumption;
+use crate::tls::{Certificates, Resumption};
 
 use self::state_file::StateFile;
 
@@ -52,6 +54,10 @@ pub struct Control {
     listeners: u32,
     idleness: facts::Idleness,
     ready: bool,
+    certificates: Certificates,
+    events: remembered::Events,
+    startup: Vec<(&'static str, Box<str>)>,
+    binds: Vec<(Box<str>, SocketAddr)>,
 }
 
 /// The way to the control state for everything that runs on the control thread.
@@ -84,6 +90,12 @@ pub struct ControlParts {
     pub descriptors: u64,
     /// Listening sockets, admin sockets included.
     pub listeners: u32,
+    /// The certificates of every bind.
+    pub certificates: Certificates,
+    /// What was said at the start, for `show startup-logs`: severity word and text.
+    pub startup: Vec<(&'static str, Box<str>)>,
+    /// The frontend and address of every bind on TCP.
+    pub binds: Vec<(Box<str>, SocketAddr)>,
 }
 
 impl ControlHandle {
@@ -111,6 +123,10 @@ impl ControlHandle {
             listeners: parts.listeners,
             idleness: facts::Idleness::new(now),
             ready: false,
+            certificates: parts.certificates,
+            events: remembered::Events::default(),
+            startup: parts.startup,
+            binds: parts.binds,
         };
         ControlHandle {
             control: Rc::new(RefCell::new(control)),

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod deadline;
 pub mod limits;
 pub mod notify;
+pub mod proc;
 pub mod shared;
 pub mod socket;
 pub mod worker;

@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::core::admin::StreamRow;
+use crate::core::admin::threads::WorkerView;
 use crate::core::fleet::spec::ServerId;
 use crate::core::termination::Cause;
 
@@ -13,6 +14,8 @@ use crate::core::termination::Cause;
 pub enum WorkerOrder {
     /// List the streams.
     ListStreams(oneshot::Sender<Vec<StreamRow>>),
+    /// Tell what it does and keeps.
+    Describe(oneshot::Sender<WorkerView>),
     /// End one stream, if this worker has it.
     KillStream {
         /// Its id.

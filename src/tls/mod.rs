@@ -1,7 +1,7 @@
 //! TLS: certificates, resumption, handshakes on the clients' side, and the client side for checks and servers.
 //!
-//! Reading order: [`store`] loads certificates, [`resolver`] chooses among them by server name, [`resumption`] holds
-//! what lets clients come back cheaply ([`tickets`], [`sessions`]), [`acceptor`] puts them together for a bind,
+//! Reading order: [`store`] loads certificates, [`resolver`] chooses among them by server name, [`certificates`] changes
+//! them while the process runs, with [`facts`] to show them, [`resumption`] holds what lets clients come back cheaply ([`tickets`], [`sessions`]), [`acceptor`] puts them together for a bind,
 //! [`connector`] is the other direction, [`selfsigned`] makes a certificate on the spot.
 //!
 //! This is the only room that names rustls in what it asks of others: everything is built with the aws-lc-rs provider
@@ -12,7 +12,9 @@ use std::sync::{Arc, LazyLock};
 use rustls::crypto::CryptoProvider;
 
 pub mod acceptor;
+pub mod certificates;
 pub mod connector;
+pub mod facts;
 pub mod resolver;
 pub mod resumption;
 pub mod selfsigned;
@@ -24,6 +26,7 @@ pub mod tickets;
 mod tests;
 
 pub use acceptor::{HandshakeError, accept, server_config};
+pub use certificates::{CertificateRefusal, Certificates};
 pub use resumption::{MonotonicClock, Resumption};
 pub use store::{CertificateError, CertificateStore};
 

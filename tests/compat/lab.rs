@@ -1,6 +1,6 @@
 //! A fleet like the one the replies were recorded from, behind real admin sockets in a temporary folder.
 
-use std::cell::{Cell, Ref, RefCell};
+use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -9,8 +9,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use lockgate::admin::{AdminServer, Later, Orders};
 use lockgate::config::model::{AdminAddress, AdminSocket, Level, UnixSocket};
+use lockgate::core::admin::diagnosis::{PastEvent, Remembered};
 use lockgate::core::admin::sessions::StreamState;
-use lockgate::core::admin::{CapturedError, StreamRow, TableRow, TableView};
+use lockgate::core::admin::threads::WorkerView;
+use lockgate::core::admin::{CapturedError, CertificateView, StreamRow, TableRow, TableView};
 use lockgate::core::balance::Algorithm;
 use lockgate::core::fleet::event::{Effect, Event};
 use lockgate::core::fleet::saved::SavedState;
@@ -20,6 +22,7 @@ use lockgate::core::health::{CheckKind, CheckOutcome, CheckSpec, CheckStatus};
 use lockgate::core::route::{FixedAnswer, Route, RouteAction};
 use lockgate::core::stats::counters::{Counter, Shard};
 use lockgate::core::stats::{ProcessFacts, Rates};
+use lockgate::tls::Certificates;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
@@ -35,6 +38,10 @@ pub struct Lab {
     pub killed: RefCell<Vec<String>>,
     pub origins: RefCell<Vec<String>>,
     pub connections: Cell<u64>,
+    pub certificates: RefCell<Certificates>,
+    pub remembered: RefCell<Remembered>,
+    /// Where `/lab/certs` of the recordings is.
+    certificate_folder: tempfile::TempDir,
     waiting: RefCell<Vec<Effect>>,
     started: Instant,
     now: Cell<Instant>,
@@ -120,7 +127,11 @@ impl Lab {
     pub fn new() -> Lab {
         let start = Instant::now();
         let (fleet, effects) = Fleet::new(&spec(), 2, &SavedState::default(), 1, start);
+        let (certificate_folder, certificates) = certificates();
         let lab = Lab {
+            certificates: RefCell::new(certificates),
+            remembered: RefCell::default(),
+            certificate_folder,
             fleet: RefCell::new(fleet),
             rates: RefCell::default(),
             rows: RefCell::default(),
@@ -172,6 +183,12 @@ impl Lab {
     /// A table of one entry.
     pub fn fill_table(&self) {
         self.rows.replace(vec![row("127.0.0.1", 12, 0)]);
+    }
+
+    /// A recording with the names of certificates as they are here.
+    pub fn localised(&self, recorded: &[u8]) -> Vec<u8> {
+        let folder = format!("{}/", self.certificate_folder.path().display());
+        String::from_utf8_lossy(recorded).replace("/lab/certs/", &folder).into_bytes()
     }
 
     fn follow(&self, effects: Vec<Effect>) {
@@ -237,6 +254,22 @@ impl Orders for Lab {
     fn streams(&self) -> Later<'_, Vec<StreamRow>> {
         Box::pin(async { self.streams.borrow().clone() })
     }
+    fn workers(&self) -> Later<'_, Vec<WorkerView>> {
+        Box::pin(async { vec![WorkerView { requests: 10, ..WorkerView::default() }] })
+    }
+    fn certificates(&self) -> Vec<CertificateView> {
+        self.certificates.borrow().views()
+    }
+    fn certificate_store(&self) -> RefMut<'_, Certificates> {
+        self.certificates.borrow_mut()
+    }
+    fn remembered(&self) -> Remembered {
+        self.remembered.borrow().clone()
+    }
+    fn log_event(&self, severity: u8, text: &str) {
+        let event = PastEvent { at: self.wall(), severity, text: text.into() };
+        self.remembered.borrow_mut().events.push(event);
+    }
     fn kill_stream(&self, id: u64) {
         self.killed.borrow_mut().push(format!("stream {id}"));
     }
@@ -277,6 +310,20 @@ impl Orders for Lab {
     fn wall(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_290_914_990)
     }
+}
+
+/// Two certificates of one bind, those the replies were recorded with.
+fn certificates() -> (tempfile::TempDir, Certificates) {
+    let folder = tempfile::tempdir().unwrap();
+    let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compat/certs");
+    let paths = ["one.pem", "two.pem"].map(|name| {
+        let path = folder.path().join(name);
+        std::fs::copy(recorded.join(name), &path).unwrap();
+        path
+    });
+    let mut certificates = Certificates::new();
+    certificates.open_bind("frontend fe_tls, 127.0.0.1:18443", &paths).unwrap();
+    (folder, certificates)
 }
 
 pub fn row(key: &str, total: u64, limited: u64) -> TableRow {

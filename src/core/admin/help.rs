@@ -13,15 +13,23 @@ const fn entry(usage: &'static str, text: &'static str, level: Level) -> Entry {
 }
 
 static COMMANDS: &[Entry] = &[
+    entry("abort ssl cert <certfile>", "forget what was set for a certificate", Level::Admin),
+    entry("add ssl crt-list <list> <cert>", "have a folder's binds use one more certificate", Level::Admin),
     entry("clear counters [all]", "reset the maxima of all counters, or all counters", Level::Operator),
     entry("clear table <table> [<filter>]*", "remove entries from a table (filter: data/key)", Level::Admin),
+    entry("commit ssl cert <certfile>", "put what was set for a certificate into effect", Level::Admin),
+    entry("del ssl cert <certfile>", "forget a certificate that is not used", Level::Admin),
+    entry("del ssl crt-list <list> <cert[:line]>", "have a folder's binds no longer use a certificate", Level::Admin),
     entry("disable agent <backend>/<server>", "accepted for scripts: there are no agents", Level::Admin),
     entry("disable health <backend>/<server>", "stop checking a server", Level::Admin),
     entry("disable server <backend>/<server>", "put a server into maintenance", Level::Admin),
     entry("enable agent <backend>/<server>", "always refused: there are no agents", Level::Admin),
     entry("enable health <backend>/<server>", "check a server again", Level::Admin),
     entry("enable server <backend>/<server>", "make a server ready: ends maintenance and drain", Level::Admin),
+    entry("experimental-mode [on|off]", "accepted for scripts: there is nothing experimental", Level::Admin),
+    entry("expert-mode [on|off]", "accepted for scripts: nothing is for experts only", Level::Admin),
     entry("get weight <backend>/<server>", "show a server's weight, now and as configured", Level::User),
+    entry("new ssl cert <certfile>", "make a name for a certificate to be set", Level::Admin),
     entry("operator", "lower this connection's level to operator", Level::Operator),
     entry(
         "set backend <backend> maintenance on|off",
@@ -30,17 +38,40 @@ static COMMANDS: &[Entry] = &[
     ),
     entry("set maxconn server <backend>/<server> <n>", "limit a server's requests in flight, 0 lifts it", Level::Admin),
     entry("set server <backend>/<server> <what> ...", "change state, health, weight or addr of a server", Level::Admin),
+    entry("set severity-output [none|number|string]", "begin messages with their severity", Level::User),
+    entry("set ssl cert <certfile> <payload>", "prepare a certificate or its key (<certfile>.key)", Level::Admin),
     entry("set timeout cli <time>", "close this connection after so long without a command", Level::User),
     entry("set weight <backend>/<server> <n>[%]", "change a server's weight", Level::Admin),
+    entry("show activity", "show what each worker did", Level::Operator),
     entry("show backend", "list the backends", Level::User),
+    entry("show cache", "nothing: there is no cache", Level::User),
     entry("show cli level", "show this connection's level", Level::User),
     entry("show cli sockets", "list the admin sockets", Level::User),
+    entry("show env [<name>]", "show the environment of the process", Level::Operator),
     entry("show errors [<proxy>] [request|response]", "show the last broken requests and responses", Level::Operator),
+    entry("show events [<sink>] [-n]", "list the sinks of events, or show one's events", Level::User),
+    entry("show fd [-!plcfbsd]* [<n>]", "list the open descriptors", Level::Operator),
     entry("show info [desc|json|typed|float]*", "show the process's state", Level::User),
+    entry("show libs", "list the object files in memory", Level::User),
+    entry("show peers", "nothing: there are no peers", Level::User),
+    entry("show pools", "show what workers keep for reuse", Level::User),
+    entry("show profiling", "show that nothing is profiled", Level::User),
+    entry("show resolvers [<id>]", "show how look-ups of names ended", Level::User),
     entry("show schema json", "show the schema of the JSON output", Level::User),
     entry("show servers conn [<backend>]", "show the servers' connections", Level::User),
     entry("show servers state [<backend>]", "show the servers' states", Level::User),
     entry("show sess [<id>|all]", "list the streams, or show one or all of them in full", Level::Operator),
+    entry("show ssl ca-file", "nothing: roots are not kept", Level::Operator),
+    entry("show ssl cert [<certfile>]", "list the certificates, or show one (*: as set)", Level::Operator),
+    entry("show ssl crl-file", "nothing: there are no revocation lists", Level::Operator),
+    entry(
+        "show ssl crt-list [-n] [<list>]",
+        "list the folders of certificates, or one's certificates",
+        Level::Operator,
+    ),
+    entry("show ssl ocsp-response", "nothing: there are no responses", Level::Operator),
+    entry("show ssl providers", "show which library does cryptography", Level::Operator),
+    entry("show startup-logs", "show what was said at the start", Level::Operator),
     entry(
         "show stat [desc|json|no-maint|typed|up]*",
         "show the counters of every frontend, backend and server",
@@ -51,6 +82,10 @@ static COMMANDS: &[Entry] = &[
         "list the tables, or show a table's entries (filter: data/key)",
         Level::User,
     ),
+    entry("show tasks", "count connections by what they are doing", Level::User),
+    entry("show threads", "list the threads", Level::User),
+    entry("show tls-keys [<id>|*]", "a heading: ticket keys are never shown", Level::User),
+    entry("show trace", "a heading: nothing can be traced", Level::User),
     entry("show version", "show the version", Level::User),
     entry("shutdown session <id>", "end a stream", Level::Admin),
     entry("shutdown sessions server <backend>/<server>", "end every stream of a server", Level::Admin),
@@ -147,7 +182,10 @@ mod tests {
     #[test]
     fn help_is_filtered_by_words_and_level() {
         let all = help(&[], Level::Admin);
-        assert!(all.starts_with("The following commands are valid at this level:\n  clear counters [all]   "), "{all}");
+        assert!(
+            all.starts_with("The following commands are valid at this level:\n  abort ssl cert <certfile>   "),
+            "{all}"
+        );
         assert!(all.contains("\n  set backend <backend> maintenance on|off: answer"), "{all}");
         assert_eq!(all.lines().count(), 1 + COMMANDS.len() + CLOSING.len());
         let some = help(&words("set server"), Level::Admin);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Level;
 use super::command::{Command, ErrorQuery, Order, ServerChange, StreamQuery, TableQuery};
 use super::table::TableFilter;
-use super::texts;
+use super::{certificates, diagnosis, modes, texts};
 use crate::core::fleet::event::{ForcedHealth, WeightChange};
 use crate::core::server::AdminState;
 use crate::core::stats::info::InfoQuery;
@@ -17,6 +17,10 @@ use crate::core::stats::{Format, Query};
 pub fn parse(words: &[String]) -> Order {
     use Level::{Admin, Operator, User};
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let elsewhere = certificates::parse(&words).or_else(|| diagnosis::parse(&words)).or_else(|| modes::parse(&words));
+    if let Some(order) = elsewhere {
+        return order;
+    }
     let (level, command) = match words.as_slice() {
         [] => (User, Command::Nothing),
         ["help", rest @ ..] => (User, Command::Help(rest.iter().map(|w| (*w).to_owned()).collect())),
