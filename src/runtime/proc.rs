@@ -237,8 +237,11 @@ mod tests {
     #[test]
     fn odd_lines_are_passed_over() {
         for line in ["", "x", "0: 0100007F 0 0A", "0: 0100007F:ZZZZ 00000000:0000 0A 0 0 0 0 0 7", "0: é:1 é:1 0A"] {
-            assert_eq!(parse_tcp(line).map(|(inode, _)| inode), None, "{line:?}");
-            assert_eq!(parse_unix(line).map(|(inode, _)| inode), None, "{line:?}");
+            assert_eq!(parse_tcp(line), None, "{line:?}");
+            assert_eq!(parse_udp(line), None, "{line:?}");
+        }
+        for line in ["", "x", "ffff: 2 0 10000 1 1", "ffff: 2 0 zz 1 1 7 /path"] {
+            assert_eq!(parse_unix(line), None, "{line:?}");
         }
     }
 }

@@ -187,7 +187,8 @@ fn looking_at_the_process() {
     assert!(site.admin("show tasks").starts_with("Running tasks: 1 (2 threads)\n"));
     assert!(site.admin("show pools").contains("  - Pool buffer (16384 bytes) : "));
     assert!(site.admin("show libs").contains("/lockgate\n"));
-    assert!(site.admin("show events buf0").contains("> ") || site.admin("show events buf0").is_empty());
+    let events = site.admin("show events buf0");
+    assert!(events.starts_with("<5>20") && events.contains(" lockgate is ready"), "{events}");
 }
 
 #[test]

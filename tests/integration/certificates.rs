@@ -23,12 +23,11 @@ fn two_binds(site: Site, file: &Path, folder: &Path) -> (Running, std::net::Sock
     (site.frontend(bind).start(), other)
 }
 
-/// A payload may not hold an empty line.
+/// A command with a payload, which may not hold an empty line: [`Proxy::admin`](crate::support::proxy::Proxy::admin)
+/// sends the one that ends it.
 fn with_payload(command: &str, payload: &str) -> String {
-    format!(
-        "{command} <<\n{}\n",
-        payload.lines().filter(|line| !line.is_empty()).map(|l| format!("{l}\n")).collect::<String>()
-    )
+    let lines = payload.lines().filter(|line| !line.is_empty());
+    lines.fold(format!("{command} <<\n"), |text, line| text + line + "\n")
 }
 
 #[test]
