@@ -195,13 +195,16 @@ impl Certificates {
     /// Every certificate, by name.
     pub fn views(&self) -> Vec<CertificateView> {
         let uses = self.uses();
-        let view = |(name, certificate): (&Box<str>, &Option<Certificate>)| CertificateView {
-            name: name.clone(),
-            names: certificate.as_ref().map(|c| c.names.clone()).unwrap_or_default(),
-            not_after: certificate.as_ref().map(|c| c.not_after),
-            binds: uses.get(&**name).copied().unwrap_or(0),
-        };
-        self.files.iter().map(view).collect()
+        let mut views = Vec::with_capacity(self.files.len());
+        for (name, certificate) in &self.files {
+            views.push(CertificateView {
+                name: name.clone(),
+                names: certificate.as_ref().map(|c| c.names.clone()).unwrap_or_default(),
+                not_after: certificate.as_ref().map(|c| c.not_after),
+                binds: uses.get(&**name).copied().unwrap_or(0),
+            });
+        }
+        views
     }
 
     /// The names of every certificate, sorted.

@@ -199,7 +199,7 @@ fn new_certificates_are_used_once_a_folder_has_them() {
 
     let refused = lab.certificates.delete(&new).unwrap_err().to_string();
     assert_eq!(refused, format!("Can't remove the certificate: certificate '{new}' in use, can't be deleted!"));
-    assert_eq!(lab.certificates.delete_from_list(&list, &new, Some(9)).is_err(), true);
+    assert!(lab.certificates.delete_from_list(&list, &new, Some(9)).is_err());
     lab.certificates.delete_from_list(&list, &new, None).unwrap();
     assert_eq!(subject(&lab.folder_bind, "new.test"), "/CN=one");
     lab.certificates.delete(&new).unwrap();
