@@ -37,9 +37,7 @@ use crate::runtime::shared::{CONTROL_BACKLOG, Shared, WorkerReport};
 use crate::runtime::throttle::{Throttle, Throttles};
 use crate::runtime::worker::{WorkerHandle, WorkerOrder, local_runtime, spawn};
 use crate::runtime::{clock, limits};
-use crate::tls::acceptor;
-use crate::tls::store::CertificateStore;
-use crate::tls::{MonotonicClock, Resumption};
+use crate::tls::{Certificates, MonotonicClock, Resumption, acceptor};
 use crate::web::PageServer;
 
 /// How often the workers are looked at.
@@ -68,7 +66,8 @@ struct Started {
 }
 
 /// Runs lockgate as `model` says, until a signal ends it. `on_listening` hears the addresses once they are open.
-pub fn run(model: Model, on_listening: impl FnOnce(&Listening)) -> Result<()> {
+/// `startup` is what was said of the configuration, for `show startup-logs`: severity word and text of each.
+pub fn run(model: Model, startup: Vec<(&'static str, Box<str>)>, on_listening: impl FnOnce(&Listening)) -> Result<()> {
     let runtime = local_runtime().context("cannot start the control thread's runtime")?;
     let descriptors = limits::raise_descriptors(model.descriptors_needed());
     let admin_sockets = model.global.admin.clone();
@@ -76,7 +75,7 @@ pub fn run(model: Model, on_listening: impl FnOnce(&Listening)) -> Result<()> {
     runtime.block_on(async move {
         // Before any worker accepts, so that a clash ends the start and costs no client its connection.
         let server = AdminServer::bind(&admin_sockets).context("cannot open an admin socket")?;
-        let (started, listening) = start(model, descriptors)?;
+        let (started, listening) = start(model, startup, descriptors)?;
         let Started { workers, threads, shared, log_writer, log, reports, page_requests, control, first_effects } =
             started;
         let control = ControlHandle::new(control);
@@ -104,19 +103,23 @@ pub fn run(model: Model, on_listening: impl FnOnce(&Listening)) -> Result<()> {
     })
 }
 
-fn start(model: Model, descriptors: u64) -> Result<(Started, Listening)> {
+fn start(model: Model, startup: Vec<(&'static str, Box<str>)>, descriptors: u64) -> Result<(Started, Listening)> {
     let threads = model.global.threads;
     let process = ProcessLive::new();
     let (log_writer, worker_logs, log) =
         LogWriter::start(&model.global.logs, log_setup(threads, &process)).context("cannot start logging")?;
     let resumption = resumption(&model)?;
-    let mut contexts = bind_contexts(&model, &resumption)?;
+    let mut certificates = Certificates::new();
+    let mut contexts = bind_contexts(&model, &resumption, &mut certificates)?;
     let (listeners, listening) = open_binds(&model.binds, threads)?;
     for (context, (_, got)) in contexts.iter_mut().zip(&listening.binds) {
         if let BindAddress::Tcp(address) = got {
             context.address = Some(*address);
         }
     }
+    let name =
+        |context: &BindContext| Some((model.fleet.frontends.get(context.frontend)?.name.clone(), context.address?));
+    let binds = contexts.iter().filter_map(name).collect();
     let saved = match &model.global.state_file {
         Some(path) => StateFile::load(path).with_context(|| format!("cannot read {}", path.display()))?,
         None => SavedState::default(),
@@ -164,10 +167,12 @@ fn start(model: Model, descriptors: u64) -> Result<(Started, Listening)> {
         lookup: Lookup::system(),
         resumption,
         state_file,
-        warnings: model.warnings,
         listeners: (model.binds.len() + model.global.admin.len()) as u32,
         global: model.global,
         descriptors,
+        certificates,
+        startup,
+        binds,
     };
     let threads = handles;
     let started = Started { workers, threads, shared, log_writer, log, reports, page_requests, control, first_effects };
@@ -191,7 +196,11 @@ fn resumption(model: &Model) -> Result<Arc<Resumption>> {
 }
 
 /// What every worker needs to know of each bind.
-fn bind_contexts(model: &Model, resumption: &Arc<Resumption>) -> Result<Vec<BindContext>> {
+fn bind_contexts(
+    model: &Model,
+    resumption: &Arc<Resumption>,
+    certificates: &mut Certificates,
+) -> Result<Vec<BindContext>> {
     let per_source: Vec<_> = model.fleet.frontends.iter().map(|_| Arc::new(PerSource::default())).collect();
     let mut contexts = Vec::with_capacity(model.binds.len());
     for bind in &model.binds {
@@ -200,10 +209,11 @@ fn bind_contexts(model: &Model, resumption: &Arc<Resumption>) -> Result<Vec<Bind
         let tls = match &bind.tls {
             None => None,
             Some(spec) => {
-                let store = CertificateStore::load(&spec.certificates)
+                let address = shown(&bind.address);
+                let resolver = certificates
+                    .open_bind(&format!("frontend {name}, {address}"), &spec.certificates)
                     .with_context(|| format!("frontend {name}: cannot use the certificates"))?;
-                let context = format!("{name} {}", shown(&bind.address));
-                Some(acceptor::server_config(spec, &context, resumption, &store)?)
+                Some(acceptor::server_config(spec, &format!("{name} {address}"), resumption, resolver)?)
             }
         };
         contexts.push(BindContext {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 use super::connection::Connection;
+use super::{certificates, diagnose};
 use crate::core::admin::command::{Command, Order, ServerChange, TableQuery};
 use crate::core::admin::new_server::NewServer;
 use crate::core::admin::table::{self, TableFilter, TableValues};
-use crate::core::admin::{Level, TableView, captured, checks, help, servers, sessions, texts};
+use crate::core::admin::{Level, TableView, captured, checks, help, modes, servers, sessions, texts};
 use crate::core::fleet::Refusal;
 use crate::core::fleet::event::{Event, Origin, Way};
 use crate::core::fleet::frontends::FrontendOrder;
@@ -27,11 +28,12 @@ pub(super) enum Reply {
 /// Carries an order out for a connection. `words` are what it was parsed from.
 pub(super) async fn answer(order: Order, words: &[String], connection: &mut Connection) -> Reply {
     if order.level > connection.level {
-        return Reply::Text(line(texts::PERMISSION_DENIED));
+        return Reply::Text(connection.severity.prefix(modes::REFUSED) + &line(texts::PERMISSION_DENIED));
     }
     if order.level == Level::Admin {
         tracing::info!(who = %connection.who, command = ?words.join(" "), "admin command");
     }
+    let severity = modes::severity_of(&order.command);
     let result = match order.command {
         Command::Quit => return Reply::Close,
         Command::ShowStreams(query) => {
@@ -40,9 +42,14 @@ pub(super) async fn answer(order: Order, words: &[String], connection: &mut Conn
         }
         Command::KillStream(id) => kill_stream(id, connection).await,
         Command::OrderFrontend { frontend, order } => order_frontend(&frontend, order, connection).await,
+        Command::Diagnose(what) => diagnose::answer(what, connection).await,
         other => settle(other, connection),
     };
-    Reply::Text(result.unwrap_or_else(|Refusal(text)| line(&text)))
+    let (severity, text) = match result {
+        Ok(text) => (severity, text),
+        Err(Refusal(text)) => (Some(modes::REFUSED), line(&text)),
+    };
+    Reply::Text(severity.map_or_else(String::new, |severity| connection.severity.prefix(severity)) + &text)
 }
 
 fn line(text: &str) -> String {
@@ -59,7 +66,7 @@ fn settle(command: Command, connection: &mut Connection) -> Result<String, Refus
     let done = Ok(String::new());
     match command {
         Command::Nothing | Command::Quit | Command::ShowStreams(_) | Command::KillStream(_) => done,
-        Command::OrderFrontend { .. } => done,
+        Command::OrderFrontend { .. } | Command::Diagnose(_) => done,
         Command::AddServer { server, new } => add_server(&server, new, connection),
         Command::DeleteServer(server) => {
             let server = orders.fleet().find_server(&server)?;
@@ -76,6 +83,12 @@ fn settle(command: Command, connection: &mut Connection) -> Result<String, Refus
             orders.apply(Event::SetProcessLimit { limit, to })?;
             done
         }
+        Command::Certificates(order) => certificates::answer(order, connection),
+        Command::SetSeverity(severity) => {
+            connection.severity = severity;
+            done
+        }
+        Command::Mode { mode, on } => Ok(connection.switch(mode, on)),
         Command::Help(words) => Ok(help::help(&words, connection.level)),
         Command::Unknown(words) => Ok(help::unknown(&words, connection.level)),
         Command::Refused(text) => Err(Refusal(text)),

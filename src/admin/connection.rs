@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use super::Orders;
 use super::answer::{Reply, answer};
 use super::bind::Stream;
 use crate::core::admin::input::LINE_MAX_BYTES;
+use crate::core::admin::modes::{Mode, SeverityOutput};
 use crate::core::admin::{Input, Level, Line, Next, commands, parse_with, texts};
 
 /// Reply bytes gathered before they are written, so that a line of many commands does not pile replies up.
@@ -35,6 +37,14 @@ pub(super) struct Connection {
     pub timeout: Duration,
     /// Who it is: the origin of its changes.
     pub who: Box<str>,
+    /// `expert-mode`
+    pub expert: bool,
+    /// `experimental-mode`
+    pub experimental: bool,
+    /// `set severity-output`
+    pub severity: SeverityOutput,
+    /// What stood behind the line's `<<`, for its last command to take. It may hold a private key.
+    pub payload: Option<Zeroizing<String>>,
 }
 
 /// The peer is gone, too slow, or has said `quit`.
@@ -48,7 +58,33 @@ impl Connection {
         timeout: Duration,
         who: Box<str>,
     ) -> Connection {
-        Connection { orders, listed, level, interactive: false, timeout, who }
+        Connection {
+            orders,
+            listed,
+            level,
+            interactive: false,
+            timeout,
+            who,
+            expert: false,
+            experimental: false,
+            severity: SeverityOutput::None,
+            payload: None,
+        }
+    }
+
+    /// Switches a mode, or tells how it stands. HAProxy: any word but `on` is `off`.
+    pub(super) fn switch(&mut self, mode: Mode, on: Option<bool>) -> String {
+        let switched = match mode {
+            Mode::Expert => &mut self.expert,
+            Mode::Experimental => &mut self.experimental,
+        };
+        match on {
+            Some(on) => {
+                *switched = on;
+                String::new()
+            }
+            None => format!("{} is {}\n", mode.word(), if *switched { "ON" } else { "OFF" }),
+        }
     }
 
     /// Talks until either side has enough.
@@ -80,20 +116,21 @@ impl Connection {
                     self.write(format!("{}\n\n", texts::TOO_BIG), stream).await?;
                     return Ok(false);
                 }
-                Next::Line(line) => self.run(&line, stream).await?,
+                Next::Line(line) => self.run(line, stream).await?,
             }
             go_on = self.interactive;
         }
     }
 
-    /// The commands of one line, in order. A payload belongs to the last one.
-    async fn run(&mut self, line: &Line, stream: &mut Stream) -> Result<(), Over> {
+    /// The commands of one line, in order; the last one gets the payload.
+    async fn run(&mut self, line: Line, stream: &mut Stream) -> Result<(), Over> {
         let mut out = String::new();
-        let commands = commands(&line.text);
-        let last = commands.len() - 1;
-        for (number, words) in commands.into_iter().enumerate() {
-            let payload = line.payload.as_deref().filter(|_| number == last);
-            match answer(parse_with(&words, payload), &words, self).await {
+        let mut payload = line.payload.map(Zeroizing::new);
+        let mut commands = commands(&line.text).into_iter().peekable();
+        while let Some(words) = commands.next() {
+            self.payload = if commands.peek().is_none() { payload.take() } else { None };
+            let order = parse_with(&words, self.payload.as_deref().map(String::as_str));
+            match answer(order, &words, self).await {
                 Reply::Text(text) => out.push_str(&text),
                 Reply::Close => {
                     self.write(out, stream).await?;
@@ -107,6 +144,7 @@ impl Connection {
             // Other connections and the control task itself get their turn between two commands.
             tokio::task::yield_now().await;
         }
+        self.payload = None;
         self.write(out, stream).await
     }
 

@@ -1,13 +1,15 @@
 //! The admin sockets: binding, connections, levels and prompt mode. What is said on them is `core::admin`.
 //!
-//! Reading order: [`bind`] opens the sockets, [`connection`] talks with one peer, [`answer`] carries one order out. All
-//! of it runs on the control thread; what it needs of the rest of the process it asks through [`Orders`].
+//! Reading order: [`bind`] opens the sockets, [`connection`] talks with one peer, [`answer`] carries one order out, with
+//! [`certificates`] and [`diagnose`] for what those words say. All of it runs on the control thread; what it needs of the rest of the process it asks through [`Orders`].
 
 pub mod answer;
 pub mod bind;
+pub mod certificates;
 pub mod connection;
+pub mod diagnose;
 
-use std::cell::Ref;
+use std::cell::{Ref, RefMut};
 use std::collections::HashSet;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -21,14 +23,17 @@ pub use bind::{AdminServer, BindError};
 use bind::{Bound, Listening};
 use connection::Connection;
 
+use crate::core::admin::diagnosis::Remembered;
 use crate::core::admin::patterns::PatternOrder;
-use crate::core::admin::{CapturedError, StreamRow, TableRow, TableView};
+use crate::core::admin::threads::WorkerView;
+use crate::core::admin::{CapturedError, CertificateView, StreamRow, TableRow, TableView};
 use crate::core::fleet::event::Event;
 use crate::core::fleet::spec::ServerId;
 use crate::core::fleet::{Fleet, Refusal};
 use crate::core::limit::{DataType, SetError};
 use crate::core::stats::prometheus::MetricsQuery;
 use crate::core::stats::{ProcessFacts, Rates};
+use crate::tls::Certificates;
 
 /// Something that takes time, on this thread.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -49,6 +54,16 @@ pub trait Orders {
     fn streams(&self) -> Later<'_, Vec<StreamRow>>;
     /// Waits until the workers have done what they were ordered to do so far.
     fn settled(&self) -> Later<'_, ()>;
+    /// What every worker does and keeps. One that does not answer in time is left out.
+    fn workers(&self) -> Later<'_, Vec<WorkerView>>;
+    /// Every certificate in memory, for lists and for telling when they expire.
+    fn certificates(&self) -> Vec<CertificateView>;
+    /// The certificates, to look at and to change.
+    fn certificate_store(&self) -> RefMut<'_, Certificates>;
+    /// What is remembered and counted for `show events`, `show startup-logs`, `show resolvers` and `show fd`.
+    fn remembered(&self) -> Remembered;
+    /// Writes an event to the log and keeps it for `show events`; syslog's severity.
+    fn log_event(&self, severity: u8, text: &str);
     /// Ends a stream. One that has ended meanwhile is no mistake.
     fn kill_stream(&self, id: u64);
     /// Ends every stream of a server, those that wait for it included.

@@ -70,7 +70,7 @@ fn serve(folder: &Path, servers: &[SocketAddr], ports: [u16; 2]) -> Result<()> {
     let source = Source { name: "demo.yaml".into(), text };
     let (model, report) = config::load(&source, &Host::new(folder.to_owned(), clock::wall()));
     let model = model.with_context(|| format!("the demo's own configuration is refused:\n{}", report.render(false)))?;
-    app::run(model, |listening| print_what_to_try(listening, folder, servers))
+    app::run(model, Vec::new(), |listening| print_what_to_try(listening, folder, servers))
 }
 
 fn start_server(name: &'static str) -> Result<SocketAddr> {

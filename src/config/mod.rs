@@ -44,8 +44,6 @@ pub fn load(source: &Source, environment: &dyn Environment) -> (Option<Model>, R
     let names = lower::Names::of(&document.root);
     let model = file.and_then(|file| lower::lower(&file, &names, environment, &mut report));
     report.finish();
-    let warnings = u32::try_from(report.warning_count()).unwrap_or(u32::MAX);
-    let model = model.map(|model| Model { warnings, ..model });
     if report.has_errors() { (None, report) } else { (model, report) }
 }
 

@@ -23,8 +23,6 @@ pub struct Model {
     pub patterns: Vec<PatternSpec>,
     /// Every listening socket of every frontend.
     pub binds: Vec<Bind>,
-    /// Warnings that were given about it (`TotalWarnings`).
-    pub warnings: u32,
 }
 
 /// Descriptors kept for everything that is not a connection: files, epoll, timers, admin and log sockets.

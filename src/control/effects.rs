@@ -37,7 +37,7 @@ impl ControlHandle {
                     this.tell(Event::Resolved { server, answer, ttl });
                 });
             }
-            Effect::Log { severity, text } => self.control.borrow().log.event(severity, &text),
+            Effect::Log { severity, text } => self.control.borrow_mut().log_event(severity, &text),
             Effect::ShutdownSessions { server, flag } => {
                 let cause = if flag == 'D' { Cause::ServerDown } else { Cause::Killed };
                 self.order_all(|| WorkerOrder::KillServerStreams { server, cause });
@@ -75,7 +75,7 @@ impl ControlHandle {
                 if !control.ready {
                     control.ready = true;
                     notify(&format!("READY=1\nSTATUS={}", control.status_line()));
-                    control.log.event(5, "lockgate is ready: every server has been checked.");
+                    control.log_event(5, "lockgate is ready: every server has been checked.");
                 }
                 self.ready.notify_waiters();
                 self.ready.notify_one();

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::ControlHandle;
+use crate::core::admin::CertificateView;
 use crate::core::limit::{LimitAction, RateTable};
 use crate::core::stats::View;
-use crate::core::stats::prometheus::{self, LimitCount, MetricsFacts, MetricsQuery};
+use crate::core::stats::prometheus::{self, CertificateExpiry, LimitCount, MetricsFacts, MetricsQuery};
 use crate::runtime::clock;
 use crate::runtime::shared::Shared;
 
@@ -16,11 +17,19 @@ impl ControlHandle {
         let process = control.facts();
         let limits = limits(&control.shared, |i| control.fleet.frontends().get(i).map(|f| f.spec.name.clone()));
         let worker_cpu = worker_cpu(control.workers.len());
+        let used = control.certificates.views().into_iter().filter(|view| view.binds > 0);
+        let certificates: Vec<CertificateExpiry> = used.filter_map(expiry).collect();
         let (started, now) = (process.started, clock::now());
         let view = View { fleet: &control.fleet, rates: &control.rates, started, now, legends: false };
-        let facts = MetricsFacts { certificates: &[], limits: &limits, worker_cpu: &worker_cpu, last_reload: None };
+        let facts =
+            MetricsFacts { certificates: &certificates, limits: &limits, worker_cpu: &worker_cpu, last_reload: None };
         prometheus::render(query, &view, &process, &facts)
     }
+}
+
+fn expiry(view: CertificateView) -> Option<CertificateExpiry> {
+    let name = view.names.into_iter().next().unwrap_or_default();
+    Some(CertificateExpiry { file: view.name, name, not_after: view.not_after? })
 }
 
 fn limits(shared: &Shared, name_of: impl Fn(usize) -> Option<Box<str>>) -> Vec<LimitCount> {

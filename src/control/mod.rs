@@ -7,10 +7,12 @@ mod effects;
 mod facts;
 mod metrics;
 pub mod orders;
+pub mod remembered;
 pub mod state_file;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,7 +30,7 @@ use crate::runtime::clock;
 use crate::runtime::notify::notify;
 use crate::runtime::shared::{BadMessage, Shared, WorkerReport};
 use crate::runtime::worker::WorkerHandle;
-use crate::tls::Resumption;
+use crate::tls::{Certificates, Resumption};
 
 use self::state_file::StateFile;
 
@@ -53,9 +55,12 @@ pub struct Control {
     started_wall_us: u64,
     boot_time: std::time::Duration,
     listeners: u32,
-    warnings: u32,
     idleness: facts::Idleness,
     ready: bool,
+    certificates: Certificates,
+    events: remembered::Events,
+    startup: Vec<(&'static str, Box<str>)>,
+    binds: Vec<(Box<str>, SocketAddr)>,
 }
 
 /// The way to the control state for everything that runs on the control thread.
@@ -90,8 +95,12 @@ pub struct ControlParts {
     pub descriptors: u64,
     /// Listening sockets, admin sockets included.
     pub listeners: u32,
-    /// Warnings that the configuration was given.
-    pub warnings: u32,
+    /// The certificates of every bind.
+    pub certificates: Certificates,
+    /// What was said at the start, for `show startup-logs`: severity word and text.
+    pub startup: Vec<(&'static str, Box<str>)>,
+    /// The frontend and address of every bind on TCP.
+    pub binds: Vec<(Box<str>, SocketAddr)>,
 }
 
 impl ControlHandle {
@@ -118,9 +127,12 @@ impl ControlHandle {
             started_wall_us: clock::wall_us(),
             boot_time: now.saturating_duration_since(started),
             listeners: parts.listeners,
-            warnings: parts.warnings,
             idleness: facts::Idleness::new(now),
             ready: false,
+            certificates: parts.certificates,
+            events: remembered::Events::default(),
+            startup: parts.startup,
+            binds: parts.binds,
         };
         ControlHandle {
             control: Rc::new(RefCell::new(control)),

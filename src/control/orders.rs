@@ -1,6 +1,6 @@
 //! What the admin sockets may ask of the control task.
 
-use std::cell::Ref;
+use std::cell::{Ref, RefMut};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,8 +10,10 @@ use tokio::sync::oneshot;
 
 use super::ControlHandle;
 use crate::admin::{Later, Orders};
+use crate::core::admin::diagnosis::Remembered;
 use crate::core::admin::patterns::{self, PatternOrder};
-use crate::core::admin::{CapturedError, StreamRow, TableRow, TableView};
+use crate::core::admin::threads::WorkerView;
+use crate::core::admin::{CapturedError, CertificateView, StreamRow, TableRow, TableView};
 use crate::core::fleet::event::Event;
 use crate::core::fleet::spec::ServerId;
 use crate::core::fleet::{Fleet, Refusal};
@@ -22,6 +24,7 @@ use crate::core::termination::Cause;
 use crate::runtime::clock;
 use crate::runtime::shared::BadMessage;
 use crate::runtime::worker::WorkerOrder;
+use crate::tls::Certificates;
 
 /// How long a worker may take to list its streams before it is left out.
 const LISTING: Duration = Duration::from_secs(1);
@@ -90,6 +93,37 @@ impl Orders for ControlOrders {
                 let _ = tokio::time::timeout(LISTING, report).await;
             }
         })
+    }
+
+    fn workers(&self) -> Later<'_, Vec<WorkerView>> {
+        let workers = self.0.control.borrow().workers.clone();
+        Box::pin(async move {
+            let asked = workers.iter().filter_map(|worker| {
+                let (sender, receiver) = oneshot::channel();
+                worker.orders.send(WorkerOrder::Describe(sender)).is_ok().then_some(receiver)
+            });
+            let mut views = Vec::new();
+            for reply in asked.collect::<Vec<_>>() {
+                views.extend(tokio::time::timeout(LISTING, reply).await.into_iter().flatten());
+            }
+            views
+        })
+    }
+
+    fn certificates(&self) -> Vec<CertificateView> {
+        self.0.control.borrow().certificates.views()
+    }
+
+    fn certificate_store(&self) -> RefMut<'_, Certificates> {
+        RefMut::map(self.0.control.borrow_mut(), |control| &mut control.certificates)
+    }
+
+    fn remembered(&self) -> Remembered {
+        self.0.control.borrow().remembered()
+    }
+
+    fn log_event(&self, severity: u8, text: &str) {
+        self.0.control.borrow_mut().log_event(severity, text);
     }
 
     fn kill_stream(&self, id: u64) {

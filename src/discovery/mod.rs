@@ -5,6 +5,7 @@
 //! which of two answers counts, is decided in `core::discovery`. Addresses come in the order they were answered, IPv4
 //! first, each once.
 
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +17,8 @@ use hickory_resolver::config::{
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
+
+use crate::core::admin::diagnosis::LookupCounts;
 
 mod hosts;
 
@@ -48,6 +51,8 @@ pub struct Lookup {
     resolver: Result<TokioResolver, Box<str>>,
     hosts: PathBuf,
     timeout: Duration,
+    name_servers: Vec<Box<str>>,
+    counts: Cell<LookupCounts>,
 }
 
 /// What came of a look-up: the addresses (at least one) or why there are none, and how long that holds.
@@ -104,7 +109,10 @@ impl Lookup {
             Ok(resolver) => resolver,
             Err(reason) => return (Err(reason.clone()), FAILURE_TTL),
         };
-        match tokio::time::timeout(self.timeout, resolver.lookup_ip(host)).await {
+        self.count(|counts| &mut counts.sent);
+        let answer = tokio::time::timeout(self.timeout, resolver.lookup_ip(host)).await;
+        self.count(|counts| outcome(&answer, counts));
+        match answer {
             Ok(Ok(found)) => {
                 let mut addresses = Vec::new();
                 for address in found.iter() {
@@ -123,6 +131,22 @@ impl Lookup {
         }
     }
 
+    /// How look-ups ended so far; what `/etc/hosts` answers is none.
+    pub fn counts(&self) -> LookupCounts {
+        self.counts.get()
+    }
+
+    /// The name servers that are asked, with their ports.
+    pub fn name_servers(&self) -> &[Box<str>] {
+        &self.name_servers
+    }
+
+    fn count(&self, which: impl FnOnce(&mut LookupCounts) -> &mut u64) {
+        let mut counts = self.counts.get();
+        *which(&mut counts) += 1;
+        self.counts.set(counts);
+    }
+
     fn build(config: ResolverConfig, mut options: ResolverOpts, timeout: Duration) -> Lookup {
         options.timeout = timeout;
         options.attempts = ATTEMPTS;
@@ -132,19 +156,47 @@ impl Lookup {
         options.preserve_intermediates = true;
         // Each search domain is a question of its own.
         let timeout = LOOKUP_TIMEOUT.min(timeout.saturating_mul(2 * ATTEMPTS as u32));
+        let name_servers = config.name_servers().iter().map(shown).collect();
         let resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
             .with_options(options)
             .build()
             .map_err(|error| format!("name resolution cannot be set up ({error})").into());
-        Lookup { resolver, hosts: hosts::SYSTEM.into(), timeout }
+        Lookup { resolver, hosts: hosts::SYSTEM.into(), timeout, name_servers, counts: Cell::default() }
     }
 
     fn without(reason: String) -> Lookup {
-        Lookup { resolver: Err(reason.into()), hosts: hosts::SYSTEM.into(), timeout: LOOKUP_TIMEOUT }
+        Lookup {
+            resolver: Err(reason.into()),
+            hosts: hosts::SYSTEM.into(),
+            timeout: LOOKUP_TIMEOUT,
+            name_servers: Vec::new(),
+            counts: Cell::default(),
+        }
     }
 }
 
 const TIMED_OUT: &str = "no name server answered in time";
+
+fn shown(name_server: &NameServerConfig) -> Box<str> {
+    let port = name_server.connections.first().map_or(53, |connection| connection.port);
+    SocketAddr::new(name_server.ip, port).to_string().into()
+}
+
+/// Where the end of a look-up is counted.
+fn outcome<'a, T, E>(answer: &Result<Result<T, NetError>, E>, counts: &'a mut LookupCounts) -> &'a mut u64 {
+    let code = match answer {
+        Ok(Ok(_)) => return &mut counts.valid,
+        Err(_) | Ok(Err(NetError::Timeout)) => return &mut counts.timeout,
+        Ok(Err(NetError::Dns(DnsError::NoRecordsFound(none)))) => none.response_code,
+        Ok(Err(NetError::Dns(DnsError::ResponseCode(code)))) => *code,
+        Ok(Err(_)) => return &mut counts.other,
+    };
+    match code {
+        ResponseCode::NXDomain => &mut counts.nx,
+        ResponseCode::Refused => &mut counts.refused,
+        _ => &mut counts.other,
+    }
+}
 
 fn only(name_servers: &[SocketAddr]) -> ResolverConfig {
     let name_servers = name_servers

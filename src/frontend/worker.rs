@@ -18,6 +18,7 @@ use super::stream::Scratch;
 use crate::backend::pool::Pool;
 use crate::core::admin::StreamRow;
 use crate::core::admin::sessions::StreamState;
+use crate::core::admin::threads::{PoolView, WorkerView};
 use crate::core::fleet::frontends::FrontendStatus;
 use crate::core::fleet::live::{FrontendLive, ListenerLive};
 use crate::core::fleet::snapshot::{ConnectTo, Snapshot};
@@ -29,7 +30,7 @@ use crate::listener::bind::OpenListener;
 use crate::listener::door::Door;
 use crate::listener::per_source::PerSource;
 use crate::log::WorkerLog;
-use crate::runtime::buffer::BufferShelf;
+use crate::runtime::buffer::{BUFFER_BYTES, BufferShelf, LARGE_BUFFER_BYTES};
 use crate::runtime::clock;
 use crate::runtime::shared::Shared;
 use crate::runtime::socket::Socket;
@@ -308,6 +309,9 @@ fn obey(worker: &Rc<Worker>, order: WorkerOrder) {
         WorkerOrder::ListStreams(reply) => {
             let _ = reply.send(list(worker));
         }
+        WorkerOrder::Describe(reply) => {
+            let _ = reply.send(describe(worker));
+        }
         WorkerOrder::KillStream { id, cause } => worker.registry.for_each(|e| {
             if e.id == id {
                 e.end(cause);
@@ -325,6 +329,27 @@ fn obey(worker: &Rc<Worker>, order: WorkerOrder) {
         }
         WorkerOrder::Adopt(handover) => adopt(worker, handover),
         WorkerOrder::Drain | WorkerOrder::Stop => {}
+    }
+}
+
+fn describe(worker: &Worker) -> WorkerView {
+    let snapshot = worker.snapshot();
+    let counted = |counter| snapshot.frontends.iter().map(|f| f.live.counters.of(worker.shard, counter)).sum();
+    let runtime = tokio::runtime::Handle::current().metrics();
+    let [buffers, large_buffers, _] = worker.shelf.kept();
+    WorkerView {
+        index: worker.index,
+        connections: u32::try_from(worker.registry.len()).unwrap_or(u32::MAX),
+        accepted: counted(Counter::ConnTot),
+        requests: counted(Counter::ReqTot),
+        tasks: runtime.num_alive_tasks() as u64,
+        loops: runtime.worker_park_count(0),
+        busy: runtime.worker_total_busy_duration(0),
+        pools: vec![
+            PoolView { name: "buffer", size: BUFFER_BYTES, kept: buffers },
+            PoolView { name: "large_buffer", size: LARGE_BUFFER_BYTES, kept: large_buffers },
+            PoolView { name: "scratch", size: size_of::<Scratch>(), kept: worker.scratch.borrow().len() },
+        ],
     }
 }
 

@@ -89,6 +89,11 @@ pub struct BufferShelf {
 }
 
 impl BufferShelf {
+    /// How many wait: buffers of [`BUFFER_BYTES`], buffers of [`LARGE_BUFFER_BYTES`], and texts.
+    pub fn kept(&self) -> [usize; 3] {
+        [self.small.borrow().len(), self.large.borrow().len(), self.texts.borrow().len()]
+    }
+
     /// Gives an empty-handed buffer its memory.
     pub fn equip(&self, buffer: &mut Buffer) {
         if !buffer.has_memory() {

@@ -9,6 +9,7 @@ pub mod gate;
 pub mod limits;
 pub mod notify;
 pub mod page;
+pub mod proc;
 pub mod shared;
 pub mod socket;
 pub mod throttle;

@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::gate::Place;
 use crate::core::admin::StreamRow;
+use crate::core::admin::threads::WorkerView;
 use crate::core::fleet::frontends::FrontendStatus;
 use crate::core::fleet::spec::ServerId;
 use crate::core::termination::Cause;
@@ -15,6 +16,8 @@ use crate::core::termination::Cause;
 pub enum WorkerOrder {
     /// List the streams.
     ListStreams(oneshot::Sender<Vec<StreamRow>>),
+    /// Tell what it does and keeps.
+    Describe(oneshot::Sender<WorkerView>),
     /// End one stream, if this worker has it.
     KillStream {
         /// Its id.

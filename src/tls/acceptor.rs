@@ -13,9 +13,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::provider;
-use super::resolver::CertificateResolver;
+use super::resolver::LiveResolver;
 use super::resumption::Resumption;
-use super::store::CertificateStore;
 use crate::config::model::{BindTls, TlsVersion};
 
 /// What a bind offers cannot be put together.
@@ -32,21 +31,23 @@ pub enum AcceptorError {
 /// Puts together what a bind offers; all workers share the result.
 ///
 /// `context` names the bind and should stay the same over reloads (its frontend and address): sessions and tickets of
-/// one context are worth nothing in another.
+/// one context are worth nothing in another. Certificates come from a store, or from a [`LiveResolver`] whose certificates
+/// can be replaced later.
 pub fn server_config(
     bind: &BindTls,
     context: &str,
     shared: &Arc<Resumption>,
-    store: &CertificateStore,
+    certificates: impl Into<Arc<LiveResolver>>,
 ) -> Result<Arc<ServerConfig>, AcceptorError> {
     let versions = versions(bind.min_version, bind.max_version);
     if versions.is_empty() {
         return Err(AcceptorError::NoVersion);
     }
+    let resolver: Arc<LiveResolver> = certificates.into();
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&versions)?
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(CertificateResolver::new(store)));
+        .with_cert_resolver(resolver);
     let resumption = shared.for_context(context);
     config.session_storage = resumption.clone();
     config.ticketer = resumption;

@@ -1,8 +1,9 @@
 //! TLS: certificates, resumption, handshakes on the clients' side, and the client side for checks and servers.
 //!
-//! Reading order: [`store`] loads certificates, [`resolver`] chooses among them by server name, [`resumption`] holds
-//! what lets clients come back cheaply ([`tickets`], [`sessions`]), [`acceptor`] puts them together for a bind,
-//! [`session`] and [`failure`] say what came of it, [`connector`] is the other direction, [`selfsigned`] makes a certificate on the spot.
+//! Reading order: [`store`] loads certificates, [`resolver`] chooses among them by server name, [`certificates`] changes
+//! them while the process runs, with [`facts`] to show them, [`resumption`] holds what lets clients come back cheaply
+//! ([`tickets`], [`sessions`]), [`acceptor`] puts them together for a bind, [`session`] and [`failure`] say what came of
+//! it, [`connector`] is the other direction, [`selfsigned`] makes a certificate on the spot.
 //!
 //! This is the only room that names rustls in what it asks of others: everything is built with the aws-lc-rs provider
 //! of [`provider`], never with the process default. Sockets, timeouts and logging of handshakes are the listener's.
@@ -12,7 +13,9 @@ use std::sync::{Arc, LazyLock};
 use rustls::crypto::CryptoProvider;
 
 pub mod acceptor;
+pub mod certificates;
 pub mod connector;
+pub mod facts;
 pub mod failure;
 pub mod resolver;
 pub mod resumption;
@@ -26,6 +29,7 @@ pub mod tickets;
 mod tests;
 
 pub use acceptor::{HandshakeError, accept, server_config};
+pub use certificates::{CertificateRefusal, Certificates};
 pub use resumption::{MonotonicClock, Resumption};
 pub use store::{CertificateError, CertificateStore};
 

@@ -8,11 +8,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{SignatureAlgorithm, SignatureScheme};
 
-use super::store::CertificateStore;
+use super::store::{Certificate, CertificateStore};
 
 /// Chooses certificates of one bind by server name.
 #[derive(Debug)]
@@ -26,9 +27,14 @@ pub struct CertificateResolver {
 impl CertificateResolver {
     /// Arranges the certificates of `store` by name.
     pub fn new(store: &CertificateStore) -> CertificateResolver {
+        CertificateResolver::arrange(&store.certificates().iter().collect::<Vec<_>>())
+    }
+
+    /// Arranges these certificates by name; the first is the default.
+    pub fn arrange(certificates: &[&Certificate]) -> CertificateResolver {
         let mut resolver = CertificateResolver { exact: HashMap::new(), wildcard: HashMap::new(), default: Vec::new() };
-        let first_names = store.certificates().first().map(|first| first.names.as_slice()).unwrap_or_default();
-        for (position, certificate) in store.certificates().iter().enumerate() {
+        let first_names = certificates.first().map(|first| first.names.as_slice()).unwrap_or_default();
+        for (position, certificate) in certificates.iter().enumerate() {
             for name in &certificate.names {
                 match name.strip_prefix("*.") {
                     Some(parent) => resolver.wildcard.entry(parent.into()).or_default().push(certificate.key.clone()),
@@ -62,6 +68,40 @@ impl CertificateResolver {
         }
         let (_, parent) = name.split_once('.')?;
         self.wildcard.get(parent).map(Vec::as_slice)
+    }
+}
+
+/// A bind's [`CertificateResolver`], which may be replaced at any time: the next handshake on any worker uses the new one.
+/// Looking into it takes no lock.
+#[derive(Debug)]
+pub struct LiveResolver(ArcSwap<CertificateResolver>);
+
+impl LiveResolver {
+    /// Begins with this one.
+    pub fn new(resolver: CertificateResolver) -> Arc<LiveResolver> {
+        Arc::new(LiveResolver(ArcSwap::from_pointee(resolver)))
+    }
+
+    /// [`CertificateResolver::pick`] of the one in force.
+    pub fn pick(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.load().pick(name, schemes)
+    }
+
+    /// Takes this one from now on. Handshakes that have chosen already go on with what they chose.
+    pub fn replace(&self, resolver: CertificateResolver) {
+        self.0.store(Arc::new(resolver));
+    }
+}
+
+impl From<&CertificateStore> for Arc<LiveResolver> {
+    fn from(store: &CertificateStore) -> Arc<LiveResolver> {
+        LiveResolver::new(CertificateResolver::new(store))
+    }
+}
+
+impl ResolvesServerCert for LiveResolver {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.pick(hello.server_name(), hello.signature_schemes())
     }
 }
 

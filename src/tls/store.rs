@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,6 +29,16 @@ pub const CERTIFICATES_MAX: usize = 20_000;
 #[derive(Debug, Clone)]
 pub struct CertificateStore {
     certificates: Vec<Certificate>,
+    sources: Vec<Source>,
+}
+
+/// Where certificates of a store came from: what the configuration named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A file: this certificate.
+    File(usize),
+    /// A folder with these certificates.
+    Folder(PathBuf, Range<usize>),
 }
 
 /// A certificate chain with its key, and what it says of itself.
@@ -140,12 +151,16 @@ impl CertificateStore {
     /// hold a private key alone are passed over.
     pub fn load(paths: &[PathBuf]) -> Result<CertificateStore, CertificateError> {
         let mut certificates = Vec::new();
+        let mut sources = Vec::with_capacity(paths.len());
         for path in paths {
+            let before = certificates.len();
             if fs::metadata(path).map_err(|error| CertificateError::Unreadable { path: path.clone(), error })?.is_dir()
             {
                 load_folder(path, &mut certificates)?;
+                sources.push(Source::Folder(path.clone(), before..certificates.len()));
             } else {
                 certificates.push(load_file(path)?);
+                sources.push(Source::File(before));
             }
             if certificates.len() > CERTIFICATES_MAX {
                 return Err(CertificateError::TooMany);
@@ -154,18 +169,23 @@ impl CertificateStore {
         if certificates.is_empty() {
             return Err(CertificateError::None);
         }
-        Ok(CertificateStore { certificates })
+        Ok(CertificateStore { certificates, sources })
     }
 
     /// A store of one chain and key in PEM, as [`super::selfsigned`] makes them; `path` stands in errors only.
     pub fn from_pem(path: &Path, pem: &[u8]) -> Result<CertificateStore, CertificateError> {
         let certificate = read_pair(path, pem, path, pem)?;
-        Ok(CertificateStore { certificates: vec![certificate] })
+        Ok(CertificateStore { certificates: vec![certificate], sources: vec![Source::File(0)] })
     }
 
     /// The certificates, the default first. Never empty.
     pub fn certificates(&self) -> &[Certificate] {
         &self.certificates
+    }
+
+    /// What the certificates came from, in order.
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
     }
 }
 
@@ -228,10 +248,6 @@ fn read_pair(path: &Path, pem: &[u8], key_path: &Path, key_pem: &[u8]) -> Result
     let chain = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| CertificateError::NotPem { path: path.to_owned(), reason: error.to_string() })?;
-    let leaf = chain.first().ok_or_else(|| CertificateError::NoCertificate { path: path.to_owned() })?;
-    let (names, not_after) =
-        read_facts(leaf).map_err(|reason| CertificateError::BadCertificate { path: path.to_owned(), reason })?;
-
     let key = match PrivateKeyDer::pem_slice_iter(key_pem).next() {
         Some(Ok(key)) => key,
         Some(Err(error)) => {
@@ -242,6 +258,19 @@ fn read_pair(path: &Path, pem: &[u8], key_path: &Path, key_pem: &[u8]) -> Result
         }
         None => return Err(CertificateError::NoKey { path: path.to_owned(), beside: key_path.to_owned() }),
     };
+    assemble(path, chain, key_path, key)
+}
+
+/// Makes a certificate of a chain and a key, if they are a pair. The paths stand in errors.
+pub(super) fn assemble(
+    path: &Path,
+    chain: Vec<CertificateDer<'static>>,
+    key_path: &Path,
+    key: PrivateKeyDer<'static>,
+) -> Result<Certificate, CertificateError> {
+    let leaf = chain.first().ok_or_else(|| CertificateError::NoCertificate { path: path.to_owned() })?;
+    let (names, not_after) =
+        read_facts(leaf).map_err(|reason| CertificateError::BadCertificate { path: path.to_owned(), reason })?;
     let bad_key =
         |error: rustls::Error| CertificateError::BadKey { path: key_path.to_owned(), reason: error.to_string() };
     let signing_key = provider().key_provider.load_private_key(key).map_err(bad_key)?;
@@ -259,7 +288,7 @@ fn read_pair(path: &Path, pem: &[u8], key_path: &Path, key_pem: &[u8]) -> Result
 }
 
 /// The DNS names of a certificate, lower-case, and the second its validity ends.
-fn read_facts(leaf: &CertificateDer<'_>) -> Result<(Vec<Box<str>>, i64), String> {
+pub(super) fn read_facts(leaf: &CertificateDer<'_>) -> Result<(Vec<Box<str>>, i64), String> {
     let (_, parsed) = X509Certificate::from_der(leaf).map_err(|error| error.to_string())?;
     let mut names: Vec<Box<str>> = Vec::new();
     let alternative = parsed.subject_alternative_name().map_err(|error| error.to_string())?;
@@ -290,7 +319,7 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CertificateError> {
     Ok(bytes)
 }
 
-fn holds_encrypted_key(pem: &[u8]) -> bool {
+pub(super) fn holds_encrypted_key(pem: &[u8]) -> bool {
     memchr::memmem::find(pem, b"-----BEGIN ENCRYPTED PRIVATE KEY-----").is_some()
         || memchr::memmem::find(pem, b"Proc-Type: 4,ENCRYPTED").is_some()
 }

@@ -267,6 +267,38 @@ fn frontends_and_limits() {
 }
 
 #[test]
+fn certificates() {
+    replay(&[
+        Replay("266-show-ssl-cert", Whole),
+        Replay("267-show-ssl-cert-file", Whole),
+        Replay("268-show-ssl-cert-nosuch", Whole),
+        Replay("269-set-ssl-cert", Whole),
+        Replay("270-show-ssl-cert-pending", Whole),
+        Replay("271-show-ssl-cert-star", Whole),
+        Replay("272-abort-ssl-cert", Whole),
+        Replay("273-commit-ssl-cert-none", Whole),
+        Replay("274-set-ssl-cert-bad", Whole),
+        Replay("275-set-ssl-cert-again", Whole),
+        Replay("276-commit-ssl-cert", Whole),
+        Replay("277-show-ssl-cert-after", Whole),
+        Replay("278-set-ssl-cert-noarg", Whole),
+        Replay("279-set-ssl-cert-nopayload", Whole),
+        Replay("280-set-ssl-cert-nosuch", Whole),
+        Replay("281-new-ssl-cert", Whole),
+        Replay("282-new-ssl-cert-set", Whole),
+        Replay("283-new-ssl-cert-commit", Whole),
+        Replay("284-del-ssl-cert", Whole),
+        Replay("285-del-ssl-cert-used", Whole),
+        Replay("286-show-ssl-crt-list", Whole),
+        Replay("287-show-ssl-ca-file", Whole),
+        Replay("288-show-ssl-ocsp", Whole),
+        Replay("359-operator-show-ssl-cert", Whole),
+        Replay("360-operator-set-ssl-cert", Whole),
+        Replay("407-user-set-ssl-cert", Whole),
+    ]);
+}
+
+#[test]
 fn servers_added_and_deleted() {
     replay(&[
         // As it was when the replies were recorded: web2 had just come back.
@@ -286,6 +318,30 @@ fn servers_added_and_deleted() {
         Replay("264-del-server-nosuch", Whole),
         Replay("265-del-server-static-not-maint", Whole),
         Replay("257-add-server-fqdn", Whole),
+    ]);
+}
+
+#[test]
+fn diagnosis() {
+    replay(&[
+        Replay("012-show-activity", FirstLine),
+        Replay("020-show-tasks", Whole),
+        Replay("025-show-peers", Whole),
+        Replay("026-show-cache", Whole),
+        Replay("027-show-tls-keys", Whole),
+        Replay("028-show-trace", FirstLine),
+        Replay("078-show-events-buf0", Whole),
+        Replay("192-set-severity", Whole),
+        Replay("193-set-severity-bad", Whole),
+        Replay("318-expert-mode", Whole),
+        Replay("319-expert-mode-on", Whole),
+        Replay("320-experimental-mode", Whole),
+        Replay("333-operator-show-activity", FirstLine),
+        Replay("366-operator-expert", Whole),
+        Replay("380-user-show-activity", Whole),
+        Replay("408-user-show-startup-logs", Whole),
+        Replay("410-user-show-fd", Whole),
+        Replay("413-user-expert", Whole),
     ]);
 }
 
@@ -412,10 +468,10 @@ async fn compare(name: &str, shape: Shape, lab: &Rc<Lab>, sockets: &Sockets) -> 
     let level = ["operator", "user"].into_iter().find(|l| name[4..].starts_with(&format!("{l}-")));
     let level = level.filter(|_| !matches!(&name[..3], "315" | "316" | "317")).unwrap_or("admin");
     let before = lab.connections.get();
-    let reply = sockets.ask(level, read("cmd")).await;
+    let reply = sockets.ask(level, lab.localised(&read("cmd"))).await;
     assert_eq!(lab.connections.get(), before + 1, "{name}: the connection is counted");
     assert!(reply.is_empty() || reply.ends_with("> ") || reply.ends_with('\n'), "{name}: {reply:?}");
-    let (golden, ours) = (masked(shape, &String::from_utf8_lossy(&read("out"))), masked(shape, &reply));
+    let (golden, ours) = (masked(shape, &String::from_utf8_lossy(&lab.localised(&read("out")))), masked(shape, &reply));
     if golden == ours {
         return None;
     }

@@ -1,6 +1,6 @@
 //! A fleet like the one the replies were recorded from, behind real admin sockets in a temporary folder.
 
-use std::cell::{Cell, Ref, RefCell};
+use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -9,9 +9,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use lockgate::admin::{AdminServer, Later, Orders};
 use lockgate::config::model::{AdminAddress, AdminSocket, Level, UnixSocket};
+use lockgate::core::admin::diagnosis::{PastEvent, Remembered};
 use lockgate::core::admin::patterns::{self, PatternOrder};
 use lockgate::core::admin::sessions::StreamState;
-use lockgate::core::admin::{CapturedError, StreamRow, TableRow, TableView};
+use lockgate::core::admin::threads::WorkerView;
+use lockgate::core::admin::{CapturedError, CertificateView, StreamRow, TableRow, TableView};
 use lockgate::core::balance::Algorithm;
 use lockgate::core::fleet::event::{Effect, Event};
 use lockgate::core::fleet::saved::SavedState;
@@ -27,6 +29,7 @@ use lockgate::core::route::{FixedAnswer, Route, RouteAction};
 use lockgate::core::stats::counters::{Counter, Shard};
 use lockgate::core::stats::prometheus::{self, MetricsFacts, MetricsQuery};
 use lockgate::core::stats::{ProcessFacts, Rates, View};
+use lockgate::tls::Certificates;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
@@ -43,6 +46,10 @@ pub struct Lab {
     pub killed: RefCell<Vec<String>>,
     pub origins: RefCell<Vec<String>>,
     pub connections: Cell<u64>,
+    pub certificates: RefCell<Certificates>,
+    pub remembered: RefCell<Remembered>,
+    /// Where `/lab/certs` of the recordings is.
+    certificate_folder: tempfile::TempDir,
     waiting: RefCell<Vec<Effect>>,
     started: Instant,
     now: Cell<Instant>,
@@ -130,7 +137,11 @@ impl Lab {
         let (fleet, effects) = Fleet::new(&spec(), 2, &SavedState::default(), 1, start);
         let limits = ProcessLimits { maxconn: 2000, maxconn_highest: 2000, ..ProcessLimits::default() };
         let fleet = fleet.with_limits(limits);
+        let (certificate_folder, certificates) = certificates();
         let lab = Lab {
+            certificates: RefCell::new(certificates),
+            remembered: RefCell::default(),
+            certificate_folder,
             fleet: RefCell::new(fleet),
             rates: RefCell::default(),
             table: RateTable::new(Arc::new(st_rate())),
@@ -209,6 +220,12 @@ impl Lab {
         keys
     }
 
+    /// A recording with the names of certificates as they are here.
+    pub fn localised(&self, recorded: &[u8]) -> Vec<u8> {
+        let folder = format!("{}/", self.certificate_folder.path().display());
+        String::from_utf8_lossy(recorded).replace("/lab/certs/", &folder).into_bytes()
+    }
+
     fn follow(&self, effects: Vec<Effect>) {
         let mut effects = std::collections::VecDeque::from(effects);
         while let Some(effect) = effects.pop_front() {
@@ -275,6 +292,22 @@ impl Orders for Lab {
     fn settled(&self) -> Later<'_, ()> {
         Box::pin(async {})
     }
+    fn workers(&self) -> Later<'_, Vec<WorkerView>> {
+        Box::pin(async { vec![WorkerView { requests: 10, ..WorkerView::default() }] })
+    }
+    fn certificates(&self) -> Vec<CertificateView> {
+        self.certificates.borrow().views()
+    }
+    fn certificate_store(&self) -> RefMut<'_, Certificates> {
+        self.certificates.borrow_mut()
+    }
+    fn remembered(&self) -> Remembered {
+        self.remembered.borrow().clone()
+    }
+    fn log_event(&self, severity: u8, text: &str) {
+        let event = PastEvent { at: self.wall(), severity, text: text.into() };
+        self.remembered.borrow_mut().events.push(event);
+    }
     fn kill_stream(&self, id: u64) {
         self.killed.borrow_mut().push(format!("stream {id}"));
     }
@@ -320,6 +353,20 @@ impl Orders for Lab {
     fn wall(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_290_914_990)
     }
+}
+
+/// Two certificates of one bind, those the replies were recorded with.
+fn certificates() -> (tempfile::TempDir, Certificates) {
+    let folder = tempfile::tempdir().unwrap();
+    let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compat/certs");
+    let paths = ["one.pem", "two.pem"].map(|name| {
+        let path = folder.path().join(name);
+        std::fs::copy(recorded.join(name), &path).unwrap();
+        path
+    });
+    let mut certificates = Certificates::new();
+    certificates.open_bind("frontend fe_tls, 127.0.0.1:18443", &paths).unwrap();
+    (folder, certificates)
 }
 
 /// `type ip size 10k expire 1m store gpc0,conn_cur,conn_rate(10s),http_req_cnt,…`

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod diagnosis;
 mod golden;
 mod lab;
 mod metrics;

@@ -9,8 +9,10 @@
 mod support;
 
 mod admin;
+mod admin_robust;
 mod balance;
 mod bodies;
+mod certificates;
 mod chaos;
 mod cli;
 mod connections;

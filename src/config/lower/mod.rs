@@ -139,7 +139,7 @@ pub(super) fn lower(file: &At<File>, names: &Names, env: &dyn Environment, repor
         }
     }
     let patterns = std::mem::take(&mut cx.patterns);
-    let model = Model { global, fleet, patterns, binds, warnings: 0 };
+    let model = Model { global, fleet, patterns, binds };
     cx.descriptors(file.global.as_ref(), &model);
     Some(model)
 }

@@ -4,6 +4,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Level;
+use super::certificates::CertificateOrder;
+use super::diagnosis::Diagnosis;
+use super::modes::{Mode, SeverityOutput};
 use super::new_server::NewServer;
 use super::patterns::PatternOrder;
 use super::table::{TableFilter, TableValues};
@@ -39,8 +42,21 @@ pub enum Command {
     Lower(Level),
     /// `set timeout cli T`: this connection's idle timeout.
     SetTimeout(Duration),
+    /// `set severity-output`: whether this connection's replies begin with their severity.
+    SetSeverity(SeverityOutput),
+    /// `expert-mode [on|off]`, `experimental-mode [on|off]`
+    Mode {
+        /// Which.
+        mode: Mode,
+        /// On or off; `None` asks which it is.
+        on: Option<bool>,
+    },
     /// `show version`
     ShowVersion,
+    /// `show env`, `show fd`, `show threads`, …
+    Diagnose(Diagnosis),
+    /// `… ssl cert`, `… ssl crt-list`
+    Certificates(CertificateOrder),
     /// `show cli level`
     ShowLevel,
     /// `show cli sockets`

@@ -2,8 +2,12 @@
 //!
 //! A line that ends in ` <<` carries a payload: the lines behind it, up to an empty one.
 
-/// The longest line, payload included, in bytes. HAProxy: its buffer (`tune.bufsize`).
+/// The longest line without its payload, in bytes. HAProxy: its buffer (`tune.bufsize`).
 pub const LINE_MAX_BYTES: usize = 16 * 1024;
+
+/// The longest payload, in bytes: a certificate chain with its key, or some thousand lines of a map. HAProxy: the line's
+/// own limit.
+pub const PAYLOAD_MAX_BYTES: usize = 256 * 1024;
 
 /// One line to carry out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +25,8 @@ pub enum Next {
     Line(Line),
     /// Not yet; more bytes are needed.
     More,
-    /// The line is longer than [`LINE_MAX_BYTES`]. Nothing more can be read from this input.
+    /// The line is longer than [`LINE_MAX_BYTES`] or its payload longer than [`PAYLOAD_MAX_BYTES`]. Nothing more can be
+    /// read from this input.
     TooBig,
 }
 
@@ -29,6 +34,10 @@ pub enum Next {
 #[derive(Debug, Default)]
 pub struct Input {
     buffer: Vec<u8>,
+    /// How much of the buffer was looked through already: a peer that sends byte by byte costs no more than another.
+    looked: usize,
+    /// The line whose payload is arriving; the payload begins at the start of the buffer.
+    line: Option<String>,
     too_big: bool,
 }
 
@@ -38,8 +47,8 @@ impl Input {
         Input::default()
     }
 
-    /// Adds what arrived. Callers take lines out before they add more, so that the buffer stays within
-    /// [`LINE_MAX_BYTES`] and one read.
+    /// Adds what arrived. Callers take lines out before they add more, so that the buffer stays within the limit and one
+    /// read.
     pub fn push(&mut self, bytes: &[u8]) {
         if !self.too_big {
             self.buffer.extend_from_slice(bytes);
@@ -56,6 +65,7 @@ impl Input {
         match found {
             Next::TooBig => {
                 self.too_big = true;
+                self.line = None;
                 self.buffer = Vec::new();
             }
             Next::More if self.buffer.capacity() > LINE_MAX_BYTES && self.buffer.len() < 1024 => {
@@ -67,34 +77,52 @@ impl Input {
     }
 
     fn find(&mut self) -> Next {
-        let Some(end) = memchr::memchr(b'\n', &self.buffer) else {
-            return self.wait();
+        if self.line.is_some() {
+            return self.find_payload();
+        }
+        let fresh = self.buffer.get(self.looked..).unwrap_or_default();
+        let Some(end) = memchr::memchr(b'\n', fresh).map(|at| self.looked + at) else {
+            self.looked = self.buffer.len();
+            return if self.buffer.len() > LINE_MAX_BYTES { Next::TooBig } else { Next::More };
         };
         if end > LINE_MAX_BYTES {
             return Next::TooBig;
         }
         let text = String::from_utf8_lossy(without_cr(&self.buffer[..end])).into_owned();
-        let Some(text) = payload_follows(&text) else {
-            self.buffer.drain(..=end);
-            return Next::Line(Line { text, payload: None });
-        };
-        let text = text.to_owned();
-        let start = end + 1;
-        let mut at = start;
-        while let Some(length) = memchr::memchr(b'\n', &self.buffer[at..]) {
-            let line = &self.buffer[at..at + length];
-            if without_cr(line).is_empty() {
-                let payload = String::from_utf8_lossy(&self.buffer[start..at]).into_owned();
-                self.buffer.drain(..=at + length);
-                return Next::Line(Line { text, payload: Some(payload) });
+        self.take(end + 1);
+        match payload_follows(&text) {
+            None => Next::Line(Line { text, payload: None }),
+            Some(before) => {
+                self.line = Some(before.to_owned());
+                self.find_payload()
             }
-            at += length + 1;
         }
-        self.wait()
     }
 
-    fn wait(&self) -> Next {
-        if self.buffer.len() > LINE_MAX_BYTES { Next::TooBig } else { Next::More }
+    /// Looks for the empty line that ends a payload.
+    fn find_payload(&mut self) -> Next {
+        while let Some(fresh) = self.buffer.get(self.looked..)
+            && let Some(length) = memchr::memchr(b'\n', fresh)
+        {
+            let end = self.looked;
+            if end > PAYLOAD_MAX_BYTES {
+                return Next::TooBig;
+            }
+            self.looked += length + 1;
+            if without_cr(&fresh[..length]).is_empty() {
+                let payload = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
+                self.take(self.looked);
+                let text = self.line.take().unwrap_or_default();
+                return Next::Line(Line { text, payload: Some(payload) });
+            }
+        }
+        if self.buffer.len() > PAYLOAD_MAX_BYTES + 2 { Next::TooBig } else { Next::More }
+    }
+
+    /// Drops the first `n` bytes; what is left was not looked at.
+    fn take(&mut self, n: usize) {
+        self.buffer.drain(..n);
+        self.looked = 0;
     }
 }
 
@@ -164,6 +192,12 @@ mod tests {
         }
         input.push(b"\n");
         assert_eq!(input.next(), line("show info"));
+        let mut found = Vec::new();
+        for byte in b"add map x <<\r\nk v\r\n\r\nshow info\n" {
+            input.push(&[*byte]);
+            found.extend(Some(input.next()).filter(|next| *next != Next::More));
+        }
+        assert_eq!(found, [with_payload("add map x", "k v\r\n"), line("show info")]);
     }
 
     #[test]
@@ -178,7 +212,11 @@ mod tests {
         input.push(b"\nshow version\n");
         assert_eq!(input.next(), Next::TooBig, "nothing after it is carried out");
         assert!(input.buffer.capacity() < 1024, "and nothing of it is kept");
-        let payload = [b"a <<\n".to_vec(), b"line\n".repeat(LINE_MAX_BYTES / 5 + 1)].concat();
-        assert_eq!(read(&payload), [Next::TooBig]);
+        let payload = |bytes: usize| [b"a <<\n".to_vec(), b"line\n".repeat(bytes / 5), b"\n".to_vec()].concat();
+        assert_eq!(read(&payload(PAYLOAD_MAX_BYTES)).len(), 2, "a payload has a limit of its own");
+        assert_eq!(read(&payload(PAYLOAD_MAX_BYTES + 10)), [Next::TooBig]);
+        assert_eq!(read(&payload(10 << 20)), [Next::TooBig]);
+        let endless = [b"a <<\n".to_vec(), vec![b'x'; PAYLOAD_MAX_BYTES + 3]].concat();
+        assert_eq!(read(&endless), [Next::TooBig], "no line end is needed to see it");
     }
 }

@@ -2,17 +2,22 @@
 //!
 //! Reading order: [`input`] cuts bytes into lines, [`words`] cuts a line into commands and words, [`mod@parse`] makes an
 //! [`Order`] of them, and [`help`] lists what there is. The replies stand by noun: [`servers`],
-//! [`sessions`], [`captured`], [`table`], [`patterns`], and `show stat` and `show info` in [`crate::core::stats`]. [`texts`] holds the
+//! [`sessions`], [`captured`], [`table`], [`patterns`], [`certificates`], [`diagnosis`] with [`threads`] and
+//! [`descriptors`], and `show stat` and `show info` in [`crate::core::stats`]. [`texts`] holds the
 //! sentences that tools compare letter by letter with HAProxy 2.8's.
 //!
 //! Not here: sockets, and carrying an order out; that is `crate::admin`.
 
 pub mod captured;
+pub mod certificates;
 pub mod checks;
 pub mod command;
+pub mod descriptors;
+pub mod diagnosis;
 pub mod help;
 pub mod input;
 mod limits;
+pub mod modes;
 pub mod new_server;
 pub mod parse;
 pub mod patterns;
@@ -20,9 +25,11 @@ pub mod servers;
 pub mod sessions;
 pub mod table;
 pub mod texts;
+pub mod threads;
 pub mod words;
 
 pub use captured::CapturedError;
+pub use certificates::CertificateView;
 pub use command::{Command, Order};
 pub use input::{Input, Line, Next};
 pub use parse::{parse, parse_with};

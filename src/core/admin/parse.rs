@@ -6,9 +6,8 @@ use std::time::Duration;
 use super::Level;
 use super::command::{Command, ErrorQuery, Order, ServerChange, StreamQuery, TableQuery};
 use super::new_server::NewServer;
-use super::patterns;
 use super::table::{TableFilter, TableValues};
-use super::{limits, texts};
+use super::{certificates, diagnosis, limits, modes, patterns, texts};
 use crate::core::fleet::event::{ForcedHealth, WeightChange};
 use crate::core::fleet::frontends::FrontendOrder;
 use crate::core::server::AdminState;
@@ -27,6 +26,10 @@ pub fn parse_with(words: &[String], payload: Option<&str>) -> Order {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     if patterns::is_one(&words) {
         return patterns::parse(&words, payload);
+    }
+    let elsewhere = certificates::parse(&words).or_else(|| diagnosis::parse(&words)).or_else(|| modes::parse(&words));
+    if let Some(order) = elsewhere {
+        return order;
     }
     let (level, command) = match words.as_slice() {
         [] => (User, Command::Nothing),

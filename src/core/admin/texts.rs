@@ -108,10 +108,43 @@ pub const SHOW_TABLE_USAGE: &str =
 /// `clear table T x`
 pub const CLEAR_TABLE_USAGE: &str =
     "Required arguments: <table> \"data.<store_data_type>\" <operator> <value> or <table> key <key>";
+/// `set severity-output x`
+pub const SEVERITY_EXPECTED: &str = "one of 'none', 'number', 'string' is a required argument";
+/// `set ssl cert` without a name or a payload (the missing quote is HAProxy's).
+pub const SET_CERT_USAGE: &str = "'set ssl cert expects a filename and a certificate as a payload";
+/// `commit ssl cert`
+pub const COMMIT_CERT_USAGE: &str = "'commit ssl cert expects a filename";
+/// `abort ssl cert`
+pub const ABORT_CERT_USAGE: &str = "'abort ssl cert' expects a filename";
+/// `new ssl cert`
+pub const NEW_CERT_USAGE: &str = "'new ssl cert' expects a filename";
+/// `del ssl cert`
+pub const DEL_CERT_USAGE: &str = "'del ssl cert' expects a certificate name";
+/// `show ssl crt-list -n`
+pub const SHOW_CRT_LIST: &str = "didn't find the specified filename";
+/// `add ssl crt-list L`
+pub const ADD_CRT_LIST_USAGE: &str = "'add ssl crtlist' expects a filename and a certificate name";
+/// `del ssl crt-list L`
+pub const DEL_CRT_LIST_USAGE: &str = "'del ssl crtlist' expects a filename and a certificate name";
+/// `show env X`
+pub const NO_VARIABLE: &str = "Variable not found";
+/// `show events X`
+pub const NO_SINK: &str = "No such event sink";
+/// `show resolvers X`
+pub const NO_RESOLVERS: &str = "Can't find that resolvers section";
+/// `show peers X`
+pub const NO_PEERS: &str = "No such peers";
+/// `show trace X`
+pub const NO_TRACE_SOURCE: &str = "No such trace source";
+/// `show tls-keys X`
+pub const NO_TLS_KEYS: &str = "'show tls-keys' unable to locate referenced filename";
 /// `set backend B maintenance` (lockgate's own).
 pub const MAINTENANCE_EXPECTED: &str = "'set backend <backend> maintenance' expects 'on' or 'off'.";
 /// `set backend B` with another word, or none (lockgate's own).
 pub const SET_BACKEND_USAGE: &str = "usage: set backend <backend> maintenance on | off";
+
+/// How the refusal of `new ssl cert F` ends: its beginning is that of replies that say `deleted!`.
+const ALREADY_EXISTS: &str = "' already exists!";
 
 /// How replies to refused commands begin.
 const REFUSALS: &[&str] = &[
@@ -175,6 +208,32 @@ const REFUSALS: &[&str] = &[
     UNKNOWN_DATA_TYPE,
     DATA_NOT_STORED,
     STORED_INTEGER_REQUIRED,
+    SEVERITY_EXPECTED,
+    SET_CERT_USAGE,
+    COMMIT_CERT_USAGE,
+    ABORT_CERT_USAGE,
+    NEW_CERT_USAGE,
+    DEL_CERT_USAGE,
+    SHOW_CRT_LIST,
+    ADD_CRT_LIST_USAGE,
+    DEL_CRT_LIST_USAGE,
+    NO_VARIABLE,
+    NO_SINK,
+    NO_RESOLVERS,
+    NO_PEERS,
+    NO_TRACE_SOURCE,
+    NO_TLS_KEYS,
+    "unable to load certificate from file '",
+    "unable to load private key from file '",
+    "inconsistencies between private key and certificate loaded '",
+    "Can't replace a certificate which is not referenced by the configuration!",
+    "Can't display the certificate: ",
+    "Can't remove the certificate: ",
+    "Can't edit the crt-list: ",
+    "Can't delete the entry: ",
+    "No ongoing transaction!",
+    "The ongoing transaction is about '",
+    "The transaction must contain at least a certificate and a private key!",
     MAINTENANCE_EXPECTED,
     SET_BACKEND_USAGE,
     "a key ",
@@ -204,7 +263,7 @@ const REFUSALS: &[&str] = &[
 pub fn is_refusal(reply: &str) -> bool {
     let mut begins = true;
     for line in reply.lines() {
-        if begins && REFUSALS.iter().any(|text| line.starts_with(text)) {
+        if begins && (REFUSALS.iter().any(|text| line.starts_with(text)) || line.ends_with(ALREADY_EXISTS)) {
             return true;
         }
         begins = line.is_empty();
@@ -223,8 +282,10 @@ mod tests {
             assert!(is_refusal(&format!("2.8.0\n\n{text}\n\n")), "{text} as the second reply");
             assert!(is_refusal(&format!("\n{text}\n\n")), "{text} after a silent command");
         }
+        assert!(is_refusal("Certificate 'a.pem' already exists!\n\n"));
         for text in [
             "\n",
+            "Certificate 'a.pem' deleted!\n\n",
             "10 (initial 10)\n\n",
             "IP changed from '1.1.1.1' to '2.2.2.2' by 'stats socket command'\n\n",
             "# table: No such table, type: ip\n",

@@ -193,6 +193,11 @@ impl Counters {
         }
     }
 
+    /// What one shard counted.
+    pub fn of(&self, shard: Shard, counter: Counter) -> u64 {
+        self.shards.get(shard.0).map_or(0, |s| s.0[counter as usize].load(Ordering::Relaxed))
+    }
+
     /// The sum over all shards.
     pub fn sum(&self, counter: Counter) -> u64 {
         self.shards.iter().map(|s| s.0[counter as usize].load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
