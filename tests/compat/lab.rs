@@ -398,7 +398,7 @@ fn frontend(name: &str, iid: u32, routes: Vec<Route>) -> Arc<FrontendSpec> {
     })
 }
 
-fn backend(
+pub fn backend(
     name: &str,
     iid: u32,
     algorithm: Algorithm,
@@ -430,13 +430,14 @@ fn backend(
         maintenance_answer: answer(503),
         pool: PoolSpec { max_idle: 64, idle_timeout: s(30) },
         source: Vec::new(),
+        log_health_checks: false,
         request_rules: Vec::new(),
         response_rules: Vec::new(),
         servers: servers.into_iter().map(Arc::new).collect(),
     })
 }
 
-fn server(name: &str, port: u16, weight: u32, maxconn: Option<u32>, rise: u32, cookie: Option<&str>) -> ServerSpec {
+pub fn server(name: &str, port: u16, weight: u32, maxconn: Option<u32>, rise: u32, cookie: Option<&str>) -> ServerSpec {
     let half = Duration::from_millis(500);
     ServerSpec {
         name: name.into(),
@@ -458,6 +459,8 @@ fn server(name: &str, port: u16, weight: u32, maxconn: Option<u32>, rise: u32, c
             port: None,
             tls: None,
         })),
+        track: None,
+        agent: None,
         observe: None,
         slowstart: None,
         initial: InitialState::Up,

@@ -9,4 +9,5 @@ mod golden;
 mod lab;
 mod own;
 mod shape;
+mod timelines;
 mod transport;

@@ -34,6 +34,7 @@ mod routing;
 mod rules;
 mod shutdown;
 mod states;
+mod timelines;
 mod timeouts;
 mod tls;
 mod unfinished;

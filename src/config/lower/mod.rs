@@ -4,8 +4,9 @@
 //! mistake is found in the same run. `config::load` throws the model away when there was an error.
 //!
 //! One file per section: [`global`], [`frontend`] (with [`bind`], [`route`], [`rule`], [`limit`]), [`backend`] (with
-//! [`server`], [`check`]); [`value`] reads single values, [`certificate`] and [`template`] what their names say.
+//! [`server`], [`check`], [`agent`], [`track`]); [`value`] reads single values, [`certificate`] and [`template`] what their names say.
 
+mod agent;
 mod answer;
 mod backend;
 mod bind;
@@ -18,6 +19,7 @@ mod route;
 mod rule;
 mod server;
 mod template;
+mod track;
 mod value;
 
 use std::collections::{HashMap, HashSet};
@@ -99,6 +101,9 @@ pub(super) fn lower(file: &At<File>, names: &Names, env: &dyn Environment, repor
     for (index, (name, backend)) in file.backends.iter().flat_map(|b| b.0.iter()).enumerate() {
         let iid = u32::try_from(2 + frontend_count + index).unwrap_or(u32::MAX);
         fleet.backends.push(cx.backend(iid, name, backend).into());
+    }
+    if let Some(backends) = &file.backends {
+        cx.tracks(backends, &fleet);
     }
     if frontend_count == 0 {
         let at = file.frontends.as_ref().map_or(ROOT, At::id);

@@ -8,6 +8,7 @@ use super::rates::Rate;
 use super::rows::{BackendRow, FrontendRow, Kind, Row, ServerRow, seconds, since_last_session};
 use super::value::Value;
 use super::value::Value::{S32, U32, U64};
+use crate::core::fleet::agent::AgentEntry;
 use crate::core::health::CheckStatus;
 
 /// A column.
@@ -207,7 +208,8 @@ pub static COLUMNS: &[Column] = &[
     column("throttle", "MaP", "Percentage of the weight while warming up")
         .server(|s| Value::or_empty(s.server.throttle().map(U32))),
     counted!("lbtot", BS, Lbtot, "Times chosen by load balancing"),
-    column("tracked", "CNS", "The server whose checks decide"),
+    column("tracked", "CNS", "The server whose checks decide")
+        .server(|s| Value::or_empty(s.server.spec.track.as_deref().map(Value::text))),
     column("type", "CGS", "0 frontend, 1 backend, 2 server, 3 listener")
         .frontend(|_| U32(Kind::Frontend.number()))
         .backend(|_| U32(Kind::Backend.number()))
@@ -231,7 +233,7 @@ pub static COLUMNS: &[Column] = &[
     }),
     column("check_code", "MOP", "HTTP status of the last check").server(|s| {
         let code = s.server.last_check.as_ref().and_then(|c| c.outcome.code);
-        match reached_layer7(last_status(s)) {
+        match last_status(s).has_code() {
             true => if_checking(s, U32(code.map_or(0, u32::from))),
             false => Value::Empty,
         }
@@ -271,26 +273,36 @@ pub static COLUMNS: &[Column] = &[
         let text = s.server.last_check.as_ref().map_or("", |c| &*c.outcome.text);
         if_checking(s, Value::text(text))
     }),
-    column("last_agt", "MOP", "Text of the last agent check"),
+    column("last_agt", "MOP", "Text of the last agent check")
+        .server(|s| Value::or_empty(s.agent().map(|a| Value::text(a.last.as_ref().map_or("", |l| &*l.outcome.text))))),
     timed!("qtime", "MaP", sliding_mean, QueueSlide, "Mean milliseconds in queues over the last 1024 requests"),
     timed!("ctime", "MaP", sliding_mean, ConnectSlide, "Mean milliseconds of connecting"),
     timed!("rtime", "MaP", sliding_mean, ResponseSlide, "Mean milliseconds until the response began"),
     timed!("ttime", "MaP", sliding_mean, TotalSlide, "Mean milliseconds in all"),
-    column("agent_status", "MOP", "Result of the last agent check"),
-    column("agent_code", "MOP", "Code of the last agent check"),
-    column("agent_duration", "MDP", "Milliseconds the last agent check took"),
+    column("agent_status", "MOP", "Result of the last agent check").server(|s| {
+        let running = |a: &AgentEntry| if a.is_running() { "* " } else { "" };
+        Value::or_empty(s.agent().map(|a| Value::text(format!("{}{}", running(a), a.status().word()))))
+    }),
+    column("agent_code", "MOP", "Code of the last agent check")
+        .server(|s| Value::or_empty(s.agent().filter(|a| a.status().has_code()).map(|_| U32(0)))),
+    column("agent_duration", "MDP", "Milliseconds the last agent check took").server(|s| {
+        let millis = |a: &AgentEntry| a.last.as_ref().map_or(0, |last| last.outcome.duration.as_millis());
+        Value::or_empty(s.agent().map(|a| U64(u64::try_from(millis(a)).unwrap_or(u64::MAX))))
+    }),
     column("check_desc", "MOP", "Result of the last check, in words")
         .server(|s| if_checking(s, Value::text(last_status(s).description()))),
-    column("agent_desc", "MOP", "Result of the last agent check, in words"),
+    column("agent_desc", "MOP", "Result of the last agent check, in words")
+        .server(|s| Value::or_empty(s.agent().map(|a| Value::text(a.status().description())))),
     column("check_rise", "CGS", "Passes in a row that bring it up")
         .server(|s| if_checking(s, U32(s.server.state.rise))),
     column("check_fall", "CGS", "Failures in a row that take it down")
         .server(|s| if_checking(s, U32(s.server.state.fall))),
     column("check_health", "CGS", "Health counter, 0 to rise+fall-1")
         .server(|s| if_checking(s, U32(s.server.state.health))),
-    column("agent_rise", "CGS", "Agent's rise, always 1"),
-    column("agent_fall", "CGS", "Agent's fall, always 1"),
-    column("agent_health", "CGS", "Agent's health counter"),
+    column("agent_rise", "CGS", "Agent's rise, always 1").server(|s| Value::or_empty(s.agent().map(|_| U32(1)))),
+    column("agent_fall", "CGS", "Agent's fall, always 1").server(|s| Value::or_empty(s.agent().map(|_| U32(1)))),
+    column("agent_health", "CGS", "Agent's health counter, 0 or 1")
+        .server(|s| Value::or_empty(s.server.state.agent.filter(|a| a.enabled).map(|a| U32(a.health())))),
     column("addr", "CGS", "Address and port").server(|s| match s.view.legends {
         true => Value::or_empty(s.address().map(Value::text)),
         false => Value::Empty,
@@ -397,11 +409,6 @@ fn stamp(cell: &std::sync::atomic::AtomicI64) -> i64 {
 
 fn last_status(s: ServerRow<'_>) -> CheckStatus {
     s.server.last_check.as_ref().map_or(CheckStatus::Initializing, |c| c.outcome.status)
-}
-
-/// Only then `check_code` is shown.
-fn reached_layer7(status: CheckStatus) -> bool {
-    matches!(status, CheckStatus::L7Ok | CheckStatus::L7Status)
 }
 
 /// Only then `check_duration` is shown.
