@@ -67,7 +67,7 @@ impl Lowering<'_> {
             (check, agent) = (None, None);
         }
         let observed = full.observe.as_ref().filter(|o| !matches!(***o, ObserveChoice::Off(_)));
-        if let (Some(observe), None) = (observed, &check) {
+        if let (Some(observe), None, None) = (observed, &check, &full.track) {
             self.observe_without_check(observe.id());
         }
         let tuning = self.tuning(Some(full), Some(backend), check.is_some());
@@ -102,7 +102,8 @@ impl Lowering<'_> {
     fn only_tracks(&mut self, at: NodeId, server: &raw::Server) {
         let check = server.health_check.as_ref().filter(|check| matches!(***check, CheckChoice::On(_))).map(At::id);
         let agent = super::agent::place(server.agent.as_ref());
-        for (what, own) in [("check", check), ("agent", agent)] {
+        let observe = server.observe.as_ref().filter(|o| !matches!(***o, ObserveChoice::Off(_))).map(At::id);
+        for (what, own) in [("check", check), ("agent", agent), ("passive check", observe)] {
             if let Some(own) = own {
                 self.error(own, format!("a server that tracks another has no {what} of its own"))
                     .related(at, "the server it tracks")
