@@ -442,12 +442,12 @@ fn states_follow_each_other_and_are_logged_as_recorded() {
         // Between two experiments a server may have come further than when the recording went on.
         assert_eq!(ours.len(), theirs.len(), "lines about {path}");
     }
+    let tally = regex::Regex::new("[01] active").unwrap();
     for path in ["be_404/d404", "be_404/s2"] {
         let ours = about(world.logs.iter().map(String::as_str), path);
         let theirs = about(recorded.iter().map(String::as_str), path);
         // Which of the two fails first, and is first to come back, is chance.
         let masked = |lines: Vec<String>| -> Vec<String> {
-            let tally = regex::Regex::new("[01] active").unwrap();
             lines.into_iter().map(|line| tally.replace(&line, "N active").into_owned()).collect()
         };
         assert_eq!(masked(ours), masked(theirs), "{path}");

@@ -60,7 +60,7 @@ impl Lowering<'_> {
         if !servers.iter().any(|(name, _)| *name == server) {
             let known: Vec<&str> = servers.iter().map(|(name, _)| *name).collect();
             self.error(at, format!("backend `{backend}` has no server `{}`", shorten(server)))
-                .did_you_mean(server, known.into_iter());
+                .did_you_mean(server, known);
             return;
         }
         self.track_chain(itself, at, path, lowered);
