@@ -11,7 +11,7 @@ use crate::core::admin::new_server::NewServer;
 use crate::core::admin::table::{self, TableFilter, TableValues};
 use crate::core::admin::{Level, TableView, captured, checks, help, modes, servers, sessions, texts};
 use crate::core::fleet::Refusal;
-use crate::core::fleet::event::{Event, Origin, Way};
+use crate::core::fleet::event::{AgentOrder, Event, Origin, Way};
 use crate::core::fleet::frontends::FrontendOrder;
 use crate::core::fleet::spec::FrontendIndex;
 use crate::core::limit::SetError;
@@ -181,6 +181,16 @@ fn change_server(
         ServerChange::Weight(weight) => Event::SetWeight { server, weight, by },
         ServerChange::Maxconn(maxconn) => Event::SetMaxconn { server, maxconn },
         ServerChange::Checks(enabled) => Event::SetChecks { server, enabled },
+        ServerChange::CheckTarget { ip, port } => Event::SetCheckTarget { server, ip, port },
+        ServerChange::Agent(on) => Event::OrderAgent { server, order: AgentOrder::Enable(on) },
+        ServerChange::AgentHealth(up) => Event::OrderAgent { server, order: AgentOrder::Health { up, by } },
+        ServerChange::AgentTarget { ip, port } => Event::OrderAgent { server, order: AgentOrder::Target { ip, port } },
+        ServerChange::AgentSend(send) => Event::OrderAgent { server, order: AgentOrder::Send(send.into()) },
+        ServerChange::Name(name) => {
+            let told = orders.fleet().describe_name_change(server, &name)?;
+            orders.apply(Event::SetName { server, name: name.into(), by })?;
+            return Ok(line(&told));
+        }
         ServerChange::Address { ip, port } => {
             let told = orders.fleet().describe_address_change(server, Some(ip), port);
             orders.apply(Event::SetAddress { server, ip: Some(ip), port, by })?;

@@ -29,10 +29,11 @@ pub struct Model {
 pub const DESCRIPTORS_RESERVED: u64 = 256;
 
 impl Model {
-    /// Descriptors kept back from client connections: the reserve, a listener per bind and worker, a check per server.
+    /// Descriptors kept back from client connections: the reserve, a listener per bind and worker, a check and an agent per server.
     pub fn descriptors_reserved(&self) -> u64 {
-        let servers: usize = self.fleet.backends.iter().map(|b| b.servers.len()).sum();
-        DESCRIPTORS_RESERVED + (self.binds.len() * self.global.threads + servers) as u64
+        let servers = || self.fleet.backends.iter().flat_map(|b| &b.servers);
+        let checks = servers().count() + servers().filter(|s| s.agent.is_some()).count();
+        DESCRIPTORS_RESERVED + (self.binds.len() * self.global.threads + checks) as u64
     }
 
     /// Descriptors that `maxconn` client connections need, two each, with the reserve.

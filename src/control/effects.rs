@@ -6,6 +6,7 @@ use crate::core::limit::process::ProcessLimit;
 use crate::core::queue;
 use crate::core::termination::Cause;
 use crate::health;
+use crate::runtime::clock;
 use crate::runtime::notify::notify;
 use crate::runtime::worker::WorkerOrder;
 
@@ -27,6 +28,13 @@ impl ControlHandle {
                 tokio::task::spawn_local(async move {
                     let outcome = health::probe(&check, &to).await;
                     this.tell(Event::Checked { server, ticket, outcome });
+                });
+            }
+            Effect::AskAgent { server, ticket, to, send, timeout } => {
+                let this = self.clone();
+                tokio::task::spawn_local(async move {
+                    let outcome = health::agent::ask(to, &send, timeout).await;
+                    this.tell(Event::AgentAnswered { server, ticket, outcome, at: clock::wall() });
                 });
             }
             Effect::Resolve { server, host } => {

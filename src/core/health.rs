@@ -1,7 +1,10 @@
 //! Health checks as values: what to ask a server, and what came of asking.
 //!
 //! How a result moves a server's state lives in [`crate::core::server`]; when the next check is due is decided by
-//! [`crate::core::fleet`]; the sockets are in `crate::health`.
+//! [`crate::core::fleet`]; the sockets are in `crate::health`. Agents, which are asked how a server wants to be treated,
+//! are in [`agent`].
+
+pub mod agent;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -55,6 +58,9 @@ pub struct HttpCheck {
     pub expect: Vec<(u16, u16)>,
     /// The body must contain a match of this.
     pub body: Option<regex::bytes::Regex>,
+    /// A 404 from a server that is up takes it out of load balancing instead of failing the check (`NOLB`). HAProxy:
+    /// `http-check disable-on-404`.
+    pub disable_on_404: bool,
 }
 
 impl PartialEq for HttpCheck {
@@ -64,6 +70,7 @@ impl PartialEq for HttpCheck {
             && self.host == other.host
             && self.headers == other.headers
             && self.expect == other.expect
+            && self.disable_on_404 == other.disable_on_404
             && self.body.as_ref().map(|r| r.as_str()) == other.body.as_ref().map(|r| r.as_str())
     }
 }
@@ -99,6 +106,8 @@ pub enum CheckStatus {
     Unknown,
     /// `INI`: no result yet.
     Initializing,
+    /// `CHECKED`: an agent answered and said nothing of health.
+    Checked,
     /// `SOCKERR`: the check could not be sent at all. Changes no state but that of a server that was never judged.
     SocketError,
     /// `L4OK`
@@ -119,6 +128,8 @@ pub enum CheckStatus {
     L7Response,
     /// `L7OK`
     L7Ok,
+    /// `L7OKC`: a 404 that only asks for no new requests (`disable_on_404`).
+    L7OkConditional,
     /// `L7STS`: a status (or body) that does not pass.
     L7Status,
     /// `HANA`: taken down by passive observation.
@@ -131,6 +142,7 @@ impl CheckStatus {
         match self {
             CheckStatus::Unknown => "UNK",
             CheckStatus::Initializing => "INI",
+            CheckStatus::Checked => "CHECKED",
             CheckStatus::SocketError => "SOCKERR",
             CheckStatus::L4Ok => "L4OK",
             CheckStatus::L4Timeout => "L4TOUT",
@@ -141,6 +153,7 @@ impl CheckStatus {
             CheckStatus::L7Timeout => "L7TOUT",
             CheckStatus::L7Response => "L7RSP",
             CheckStatus::L7Ok => "L7OK",
+            CheckStatus::L7OkConditional => "L7OKC",
             CheckStatus::L7Status => "L7STS",
             CheckStatus::Analyze => "HANA",
         }
@@ -151,6 +164,7 @@ impl CheckStatus {
         match self {
             CheckStatus::Unknown => "Unknown",
             CheckStatus::Initializing => "Initializing",
+            CheckStatus::Checked => "No status change",
             CheckStatus::SocketError => "Socket error",
             CheckStatus::L4Ok => "Layer4 check passed",
             CheckStatus::L4Timeout => "Layer4 timeout",
@@ -161,6 +175,7 @@ impl CheckStatus {
             CheckStatus::L7Timeout => "Layer7 timeout",
             CheckStatus::L7Response => "Layer7 invalid response",
             CheckStatus::L7Ok => "Layer7 check passed",
+            CheckStatus::L7OkConditional => "Layer7 check conditionally passed",
             CheckStatus::L7Status => "Layer7 wrong status",
             CheckStatus::Analyze => "Health analyze",
         }
@@ -171,6 +186,7 @@ impl CheckStatus {
         match self {
             CheckStatus::Unknown => 0,
             CheckStatus::Initializing => 1,
+            CheckStatus::Checked => 3,
             CheckStatus::Analyze => 4,
             CheckStatus::SocketError => 5,
             CheckStatus::L4Ok => 6,
@@ -182,6 +198,7 @@ impl CheckStatus {
             CheckStatus::L7Timeout => 12,
             CheckStatus::L7Response => 13,
             CheckStatus::L7Ok => 15,
+            CheckStatus::L7OkConditional => 16,
             CheckStatus::L7Status => 17,
         }
     }
@@ -189,11 +206,19 @@ impl CheckStatus {
     /// Whether a check that ended so says anything about the server. One that could not be sent, because this process
     /// is out of descriptors or the trusted roots cannot be read, must not take servers down. HAProxy: `CHK_RES_UNKNOWN`.
     pub fn is_verdict(self) -> bool {
-        !matches!(self, CheckStatus::Unknown | CheckStatus::Initializing | CheckStatus::SocketError)
+        !matches!(
+            self,
+            CheckStatus::Unknown | CheckStatus::Initializing | CheckStatus::Checked | CheckStatus::SocketError
+        )
+    }
+
+    /// Whether layer 7 answered: then a code is shown, 0 for an agent's answer. HAProxy: `HCHK_STATUS_L57DATA`.
+    pub fn has_code(self) -> bool {
+        matches!(self, CheckStatus::L7Ok | CheckStatus::L7OkConditional | CheckStatus::L7Status)
     }
 
     /// Whether a check that ended so counts as a pass.
     pub fn passed(self) -> bool {
-        matches!(self, CheckStatus::L4Ok | CheckStatus::L6Ok | CheckStatus::L7Ok)
+        matches!(self, CheckStatus::L4Ok | CheckStatus::L6Ok | CheckStatus::L7Ok | CheckStatus::L7OkConditional)
     }
 }

@@ -66,6 +66,10 @@ pub(super) async fn exchange(
     let status = response.status().as_u16();
     code.set(Some(status));
     if !check.expect.iter().any(|(low, high)| (*low..=*high).contains(&status)) {
+        if check.disable_on_404 && status == 404 {
+            let text = reason(&response);
+            return Verdict { code: Some(status), ..Verdict::new(CheckStatus::L7OkConditional, &text) };
+        }
         return Verdict { code: Some(status), ..Verdict::new(CheckStatus::L7Status, &reason(&response)) };
     }
     let passed = Verdict { code: Some(status), ..Verdict::new(CheckStatus::L7Ok, "") };

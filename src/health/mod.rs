@@ -2,7 +2,7 @@
 //!
 //! [`probe`] connects, does the TLS handshake if the check asks for one, sends one HTTP/1.1 request if it is an HTTP
 //! check, and reads no more of the answer than it has to judge. It never follows a redirect and never reuses a
-//! connection. When a check is due, and how results move a server's state, is decided in `core`; this room runs on the
+//! connection. [`agent`] asks an agent. When a check is due, and how results move a server's state, is decided in `core`; this room runs on the
 //! control thread, where tasks are local.
 
 use std::cell::Cell;
@@ -20,6 +20,7 @@ use crate::core::health::{CheckKind, CheckOutcome, CheckSpec, CheckStatus, Check
 use crate::runtime::clock;
 use crate::tls::HandshakeError;
 
+pub mod agent;
 mod client_configs;
 mod http;
 pub mod hyper_io;

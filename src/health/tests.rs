@@ -48,6 +48,7 @@ fn http() -> HttpCheck {
         headers: Vec::new(),
         expect: vec![(200, 200)],
         body: None,
+        disable_on_404: false,
     }
 }
 

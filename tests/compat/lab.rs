@@ -536,7 +536,7 @@ fn frontend(name: &str, iid: u32, routes: Vec<Route>) -> Arc<FrontendSpec> {
     })
 }
 
-fn backend(
+pub fn backend(
     name: &str,
     iid: u32,
     algorithm: Algorithm,
@@ -568,6 +568,7 @@ fn backend(
         maintenance_answer: answer(503),
         pool: PoolSpec { max_idle: u32::MAX, idle_timeout: s(30) },
         source: Vec::new(),
+        log_health_checks: false,
         request_rules: Vec::new(),
         response_rules: Vec::new(),
         servers: servers.into_iter().map(Arc::new).collect(),
@@ -575,7 +576,7 @@ fn backend(
     })
 }
 
-fn server(name: &str, port: u16, weight: u32, maxconn: Option<u32>, rise: u32, cookie: Option<&str>) -> ServerSpec {
+pub fn server(name: &str, port: u16, weight: u32, maxconn: Option<u32>, rise: u32, cookie: Option<&str>) -> ServerSpec {
     let half = Duration::from_millis(500);
     ServerSpec {
         name: name.into(),
@@ -597,6 +598,8 @@ fn server(name: &str, port: u16, weight: u32, maxconn: Option<u32>, rise: u32, c
             port: None,
             tls: None,
         })),
+        track: None,
+        agent: None,
         observe: None,
         slowstart: None,
         initial: InitialState::Up,

@@ -11,4 +11,5 @@ mod lab;
 mod metrics;
 mod own;
 mod shape;
+mod timelines;
 mod transport;

@@ -43,6 +43,7 @@ mod shutdown;
 mod states;
 mod stats_page;
 mod stats_page_browser;
+mod timelines;
 mod timeouts;
 mod tls;
 mod unfinished;

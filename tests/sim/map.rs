@@ -49,6 +49,7 @@ fn backend(rng: &mut Rng, number: u32) -> BackendSpec {
         maintenance_answer: FixedAnswer { status: 503, headers: vec![], body: Arc::from(&b""[..]) },
         pool: PoolSpec { max_idle: 64, idle_timeout: seconds(30) },
         source: vec![],
+        log_health_checks: rng.bool(),
         request_rules: vec![],
         response_rules: vec![],
         servers: (0..rng.u32(1..=6)).map(|n| Arc::new(server(rng, n, capped))).collect(),
@@ -79,6 +80,8 @@ pub fn server(rng: &mut Rng, number: u32, capped: bool) -> ServerSpec {
         disabled: rng.u32(0..12) == 0,
         cookie: None,
         check: checked.then(|| Arc::new(check(rng))),
+        track: None,
+        agent: None,
         observe: checked.then_some(ObserveSpec { layer7: true, error_limit: 3, on_error }),
         slowstart: (rng.u32(0..3) == 0).then(|| Duration::from_millis(rng.u64(500..30_000))),
         initial: match rng.u32(0..4) {

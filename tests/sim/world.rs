@@ -406,6 +406,7 @@ impl World {
                         self.later(wait, Happening::Checked { server, ticket });
                     }
                 }
+                Effect::AskAgent { server, .. } => panic!("{server:?} has no agent in this world"),
                 Effect::Resolve { server, .. } => {
                     self.tally.look_ups += 1;
                     let wait = self.about(Duration::from_millis(30));

@@ -31,6 +31,7 @@ impl Lowering<'_> {
             &[self.defaults.and_then(|d| d.health_check.as_ref()), written.health_check.as_ref()],
             super::Completeness::Partial,
         );
+        self.agent_alone(written.agent.as_ref());
         let observed = written.observe.as_ref().filter(|o| !matches!(***o, ObserveChoice::Off(_)));
         if let (Some(observe), None) = (observed, &check) {
             self.observe_without_check(observe.id());
@@ -52,6 +53,7 @@ impl Lowering<'_> {
             maintenance_answer: self.maintenance_answer(written.maintenance_page.as_ref()),
             pool: self.pool(written.pool.as_deref()),
             source,
+            log_health_checks: first!(log_health_checks in layer, self.defaults).is_some_and(|on| **on),
             request_rules: self.header_rules(written.request_headers.as_deref(), Side::Request),
             response_rules: self.header_rules(written.response_headers.as_deref(), Side::Response),
             servers: self.servers(name, written),

@@ -15,7 +15,7 @@ use crate::core::units::render_duration;
 
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(2);
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(1);
-const INTERVAL_MIN: Duration = Duration::from_millis(10);
+pub(super) const INTERVAL_MIN: Duration = Duration::from_millis(10);
 
 /// Whether more may be said of a check further in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +123,7 @@ impl Lowering<'_> {
                     ("host", layer.host.as_ref().map(At::id)),
                     ("headers", layer.headers.as_ref().map(At::id)),
                     ("expect", layer.expect.as_ref().map(At::id)),
+                    ("disable_on_404", layer.disable_on_404.as_ref().map(At::id)),
                     ("body", layer.body.as_ref().map(At::id)),
                 ];
                 for (name, at) in meaningless {
@@ -164,6 +165,14 @@ impl Lowering<'_> {
         if ranges.is_empty() {
             ranges.push((200, 200));
         }
+        let disable_on_404 = layers.pick(|c| c.disable_on_404.as_ref()).filter(|on| ***on);
+        if let Some(on) = disable_on_404.filter(|_| ranges.iter().any(|(low, high)| (*low..=*high).contains(&404))) {
+            let diagnostic = self.error(on.id(), "a 404 passes already");
+            if let Some(expect) = expect {
+                diagnostic.related(expect.id(), "the statuses that pass");
+            }
+            diagnostic.help("take 404 out of `expect`, or remove `disable_on_404`");
+        }
         let mut headers = Vec::new();
         for (name, value) in layers.pick(|c| c.headers.as_ref()).iter().flat_map(|h| h.0.iter()) {
             let Some(field) = self.field_name(name.id(), name) else { continue };
@@ -182,6 +191,7 @@ impl Lowering<'_> {
             headers,
             expect: ranges,
             body: body.and_then(|body| self.regex(body.id(), body.as_ref())),
+            disable_on_404: disable_on_404.is_some(),
         }
     }
 

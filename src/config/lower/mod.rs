@@ -4,9 +4,10 @@
 //! mistake is found in the same run. `config::load` throws the model away when there was an error.
 //!
 //! One file per section: [`global`], [`frontend`] (with [`bind`], [`route`], [`rule`], [`limit`], [`pattern`],
-//! [`stats`]), [`backend`] (with [`server`], [`check`]); [`value`] reads single values, [`certificate`], [`template`] and
-//! [`log`] what their names say.
+//! [`stats`]), [`backend`] (with [`server`], [`check`], [`agent`], [`track`]); [`value`] reads single values,
+//! [`certificate`], [`template`] and [`log`] what their names say.
 
+mod agent;
 mod answer;
 mod backend;
 mod bind;
@@ -22,6 +23,7 @@ mod rule;
 mod server;
 mod stats;
 mod template;
+mod track;
 mod value;
 
 use std::collections::{HashMap, HashSet};
@@ -125,6 +127,9 @@ pub(super) fn lower(file: &At<File>, names: &Names, env: &dyn Environment, repor
     for (index, (name, backend)) in file.backends.iter().flat_map(|b| b.0.iter()).enumerate() {
         let iid = u32::try_from(2 + frontend_count + index).unwrap_or(u32::MAX);
         fleet.backends.push(cx.backend(iid, name, backend).into());
+    }
+    if let Some(backends) = &file.backends {
+        cx.tracks(backends, &fleet);
     }
     if written_count == 0 {
         let at = file.frontends.as_ref().map_or(ROOT, At::id);

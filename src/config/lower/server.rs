@@ -9,6 +9,7 @@ use super::{Lowering, first};
 use crate::config::document::NodeId;
 use crate::config::foreign;
 use crate::config::raw::backend::{ObserveChoice, ObserveLayer, ServerChoice};
+use crate::config::raw::check::CheckChoice;
 use crate::config::raw::{At, backend as raw};
 use crate::config::shape::shorten;
 use crate::core::fleet::spec::{
@@ -77,8 +78,13 @@ impl Lowering<'_> {
             let at = full.health_check.as_ref().or(backend.health_check.as_ref()).map_or(written.id(), At::id);
             self.check_of_address(at, check, address);
         }
+        let mut agent = self.agent(backend.agent.as_ref(), full.agent.as_ref(), address.as_ref());
+        if let Some(track) = &full.track {
+            self.only_tracks(track.id(), full);
+            (check, agent) = (None, None);
+        }
         let observed = full.observe.as_ref().filter(|o| !matches!(***o, ObserveChoice::Off(_)));
-        if let (Some(observe), None) = (observed, &check) {
+        if let (Some(observe), None, None) = (observed, &check, &full.track) {
             self.observe_without_check(observe.id());
         }
         let tuning = self.tuning(Some(full), Some(backend), check.is_some());
@@ -98,6 +104,8 @@ impl Lowering<'_> {
             disabled: full.disabled.as_deref().copied().unwrap_or(false),
             cookie: full.cookie.as_ref().map(|cookie| cookie.as_ref().into()),
             check: check.map(Into::into),
+            track: full.track.as_ref().map(|track| track.as_ref().into()),
+            agent: agent.map(Into::into),
             observe: tuning.observe,
             slowstart: tuning.slowstart,
             initial: tuning.initial,
@@ -105,6 +113,20 @@ impl Lowering<'_> {
             return_from_maint: tuning.return_from_maint,
             on_marked_down_shutdown: tuning.on_marked_down_shutdown,
         })
+    }
+
+    /// A server that tracks another is not asked itself.
+    fn only_tracks(&mut self, at: NodeId, server: &raw::Server) {
+        let check = server.health_check.as_ref().filter(|check| matches!(***check, CheckChoice::On(_))).map(At::id);
+        let agent = super::agent::place(server.agent.as_ref());
+        let observe = server.observe.as_ref().filter(|o| !matches!(***o, ObserveChoice::Off(_))).map(At::id);
+        for (what, own) in [("check", check), ("agent", agent), ("passive check", observe)] {
+            if let Some(own) = own {
+                self.error(own, format!("a server that tracks another has no {what} of its own"))
+                    .related(at, "the server it tracks")
+                    .help("remove one of them");
+            }
+        }
     }
 
     /// What the server says, else the backend, else the defaults.

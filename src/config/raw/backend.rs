@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::agent::AgentChoice;
 use super::check::CheckChoice;
 use super::frontend::{HeaderRule, OffWord};
 use super::text::{Address, Algorithm, Duration, FilePath, Ip, Text};
@@ -44,6 +45,10 @@ pub(in crate::config) struct Backend {
     pub source: Opt<OneOrMany<Ip>>,
     /// How servers are checked, or `off`: servers are then taken as up.
     pub health_check: Opt<CheckChoice>,
+    /// Whether every check whose result is news is logged. Default: false.
+    pub log_health_checks: Opt<bool>,
+    /// The agent of every server, or `off`. Default: off.
+    pub agent: Opt<AgentChoice>,
     /// `observe` of every server.
     pub observe: Opt<ObserveChoice>,
     /// `slowstart` of every server.
@@ -265,6 +270,11 @@ pub(in crate::config) struct Server {
     pub cookie: Opt<Text>,
     /// What differs from the backend's check, or `off`: the server is then taken as up.
     pub health_check: Opt<CheckChoice>,
+    /// What differs from the backend's agent, or `off`: a program beside the server that says how it wants to be treated.
+    /// Default: off.
+    pub agent: Opt<AgentChoice>,
+    /// Another server, as `BACKEND/SERVER`, whose state it takes over; it is then not checked itself. Default: none.
+    pub track: Opt<Text>,
     /// Passive checks on live traffic: `off`, `layer4`, `layer7` or a map. Default: off.
     pub observe: Opt<ObserveChoice>,
     /// How long its weight ramps up after it came back; 0s not at all. Default: 0s.

@@ -33,6 +33,8 @@ pub(in crate::config) struct HealthCheck {
     pub headers: Opt<Named<Text>>,
     /// Status codes that pass: `200`, `200-299` or a list; redirects are never followed. Default: 200.
     pub expect: Opt<OneOrMany<Statuses>>,
+    /// A 404 from a server that is up lets it finish what it has instead of failing the check (`NOLB`). Default: false.
+    pub disable_on_404: Opt<bool>,
     /// The body must contain a match of this.
     pub body: Opt<Pattern>,
     /// Time between two checks. Default: 2s.

@@ -4,6 +4,7 @@
 //! a file against that schema, and `docs/CONFIG.md` is made of their comments. Ranges stand here as far as a plain
 //! minimum and maximum can say them; everything that takes more than one value to judge is in `lower`.
 
+pub(super) mod agent;
 pub(super) mod at;
 pub(super) mod backend;
 pub(super) mod check;
@@ -76,6 +77,8 @@ pub(super) struct Defaults {
     pub pool: Opt<Pool>,
     /// `health_check` of backends and servers, key by key.
     pub health_check: Opt<CheckChoice>,
+    /// `log_health_checks` of backends.
+    pub log_health_checks: Opt<bool>,
     /// `observe` of servers.
     pub observe: Opt<ObserveChoice>,
     /// `slowstart` of servers.

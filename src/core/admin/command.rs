@@ -175,7 +175,29 @@ pub enum ServerChange {
     Maxconn(u32),
     /// `enable|disable health`
     Checks(bool),
-    /// `disable agent`: nothing, because there are no agents; scripts say it as a matter of routine.
+    /// `check-addr A [port P]`, `check-port P`; port 0 is the server's own.
+    CheckTarget {
+        /// The address, if it is to change.
+        ip: Option<IpAddr>,
+        /// The port, if it is to change.
+        port: Option<u16>,
+    },
+    /// `fqdn N`
+    Name(String),
+    /// `agent-addr A [port P]`, `agent-port P`
+    AgentTarget {
+        /// The address, if it is to change.
+        ip: Option<IpAddr>,
+        /// The port, if it is to change.
+        port: Option<u16>,
+    },
+    /// `agent up|down`: whether up.
+    AgentHealth(bool),
+    /// `agent-send TEXT`
+    AgentSend(String),
+    /// `enable|disable agent`
+    Agent(bool),
+    /// Nothing: only the server's name is looked at.
     Nothing,
 }
 

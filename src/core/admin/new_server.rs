@@ -38,6 +38,7 @@ pub struct NewServer {
     check_port: Option<u16>,
     check_address: Option<IpAddr>,
     cookie: Option<Box<str>>,
+    track: Option<Box<str>>,
     slowstart: Option<Duration>,
     observe: Option<bool>,
     error_limit: Option<u32>,
@@ -92,6 +93,7 @@ impl NewServer {
                 }
                 self.cookie = Some(text.into());
             }
+            "track" => self.track = Some(value()?.into()),
             "observe" => match value()? {
                 "layer4" => self.observe = Some(false),
                 "layer7" => self.observe = Some(true),
@@ -124,6 +126,9 @@ impl NewServer {
         let Some(address) = self.address.clone() else {
             return Err(Refusal("'server' expects <name> and <addr>[:<port>] as arguments.".to_owned()));
         };
+        if self.check && self.track.is_some() {
+            return Err(Refusal("unable to enable checks and tracking at the same time!".to_owned()));
+        }
         let check = match self.check {
             true => Some(Arc::new(self.build_check(&address, defaults.check.as_deref())?)),
             false => None,
@@ -143,6 +148,8 @@ impl NewServer {
             backup: self.backup,
             disabled: false,
             cookie: self.cookie,
+            track: self.track,
+            agent: None,
             observe: observe.filter(|_| check.is_some()),
             check,
             slowstart: self.slowstart.or(defaults.slowstart).filter(|s| !s.is_zero()),

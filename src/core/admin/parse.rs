@@ -80,8 +80,8 @@ pub fn parse_with(words: &[String], payload: Option<&str>) -> Order {
         ["disable", "server", rest @ ..] => (Admin, change(word(rest, 0), Ok(ServerChange::Admin(AdminState::Maint)))),
         ["enable", "health", rest @ ..] => (Admin, change(word(rest, 0), Ok(ServerChange::Checks(true)))),
         ["disable", "health", rest @ ..] => (Admin, change(word(rest, 0), Ok(ServerChange::Checks(false)))),
-        ["enable", "agent", rest @ ..] => (Admin, change(word(rest, 0), Err(texts::AGENT_NOT_CONFIGURED.into()))),
-        ["disable", "agent", rest @ ..] => (Admin, change(word(rest, 0), Ok(ServerChange::Nothing))),
+        ["enable", "agent", rest @ ..] => (Admin, change(word(rest, 0), Ok(ServerChange::Agent(true)))),
+        ["disable", "agent", rest @ ..] => (Admin, change(word(rest, 0), Ok(ServerChange::Agent(false)))),
 
         ["enable", "frontend", rest @ ..] => (Admin, limits::frontend(rest, FrontendOrder::Enable)),
         ["disable", "frontend", rest @ ..] => (Admin, limits::frontend(rest, FrontendOrder::Disable)),
@@ -250,9 +250,21 @@ fn set_server(words: &[&str]) -> Result<ServerChange, String> {
             _ => Err(texts::HEALTH_EXPECTED.into()),
         },
         "addr" => address(words.get(1..).unwrap_or_default()),
-        "agent" | "agent-send" => Err(texts::NO_AGENT.into()),
-        "agent-addr" | "agent-port" => Err(texts::NO_AGENT.trim_end_matches('.').into()),
-        "fqdn" => Err(texts::NO_RESOLUTION.into()),
+        "agent" => match value {
+            "up" => Ok(ServerChange::AgentHealth(true)),
+            "down" => Ok(ServerChange::AgentHealth(false)),
+            _ => Err(texts::AGENT_EXPECTED.into()),
+        },
+        "agent-send" => Ok(ServerChange::AgentSend(value.to_owned())),
+        "agent-addr" => target(words.get(1..).unwrap_or_default(), texts::AGENT_ADDRESS_REQUIRED)
+            .map(|(ip, port)| ServerChange::AgentTarget { ip, port }),
+        "agent-port" => target_port(value, texts::AGENT_PORT_REQUIRED)
+            .map(|port| ServerChange::AgentTarget { ip: None, port: Some(port) }),
+        "check-addr" => target(words.get(1..).unwrap_or_default(), texts::CHECK_ADDRESS_REQUIRED)
+            .map(|(ip, port)| ServerChange::CheckTarget { ip, port }),
+        "check-port" => target_port(value, texts::CHECK_PORT_REQUIRED)
+            .map(|port| ServerChange::CheckTarget { ip: None, port: Some(port) }),
+        "fqdn" => name(value),
         "ssl" => Err(texts::NO_SERVER_TLS.into()),
         _ => Err(texts::SET_SERVER_USAGE.into()),
     }
@@ -281,6 +293,43 @@ fn address(words: &[&str]) -> Result<ServerChange, String> {
         },
     };
     Ok(ServerChange::Address { ip, port })
+}
+
+/// Where checks or an agent are: `A` or `A port P`.
+fn target(words: &[&str], missing: &str) -> Result<(Option<IpAddr>, Option<u16>), String> {
+    let (address, port) = match words {
+        [] => return Err(missing.into()),
+        [address, "port", rest @ ..] => (*address, Some(word(rest, 0))),
+        [address, ..] => (*address, None),
+    };
+    let ip = address.parse().map_err(|_| format!("invalid addr '{}'", shown(address)))?;
+    let port = port.map(|port| target_port(port, texts::PORT_NO_INTEGER)).transpose()?;
+    Ok((Some(ip), port))
+}
+
+/// 0 to 65535.
+fn target_port(word: &str, missing: &str) -> Result<u16, String> {
+    if word.is_empty() {
+        return Err(missing.into());
+    }
+    let number: i64 = word.parse().map_err(|_| texts::PORT_NO_INTEGER)?;
+    u16::try_from(number).map_err(|_| texts::PORT_INVALID.into())
+}
+
+/// A host name: labels of letters, digits, `-` and `_`.
+fn name(word: &str) -> Result<ServerChange, String> {
+    if word.is_empty() {
+        return Err(texts::NAME_REQUIRED.into());
+    }
+    let lower = word.strip_suffix('.').unwrap_or(word).to_ascii_lowercase();
+    let good = |label: &str| {
+        let inner = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        (1..=63).contains(&label.len()) && inner && !label.starts_with('-') && !label.ends_with('-')
+    };
+    if lower.len() > 253 || !lower.split('.').all(good) {
+        return Err(format!("invalid fqdn '{}' by 'stats socket command'", shown(word)));
+    }
+    Ok(ServerChange::Name(lower))
 }
 
 /// A word for a reply: without control characters, and not endless.

@@ -14,7 +14,9 @@ fn server(line: &str, expected: Result<ServerChange, &str>) {
 
 #[test]
 fn changes_to_servers() {
-    use ServerChange::{Address, Admin, Checks, Health, Maxconn, Nothing, Weight};
+    use ServerChange::{
+        Address, Admin, Agent, AgentHealth, AgentSend, AgentTarget, CheckTarget, Checks, Health, Maxconn, Name, Weight,
+    };
     server("set server be/s1 state ready", Ok(Admin(AdminState::Ready)));
     server("set server be/s1 state drain extra words", Ok(Admin(AdminState::Drain)));
     server("set server be/s1 state maint", Ok(Admin(AdminState::Maint)));
@@ -46,8 +48,8 @@ fn changes_to_servers() {
     server("disable server be/s1", Ok(Admin(AdminState::Maint)));
     server("enable health be/s1", Ok(Checks(true)));
     server("disable health be/s1", Ok(Checks(false)));
-    server("enable agent be/s1", Err(texts::AGENT_NOT_CONFIGURED));
-    server("disable agent be/s1", Ok(Nothing));
+    server("enable agent be/s1", Ok(Agent(true)));
+    server("disable agent be/s1", Ok(Agent(false)));
     let ip = |text: &str| text.parse().unwrap();
     server("set server be/s1 addr 10.0.0.1", Ok(Address { ip: ip("10.0.0.1"), port: None }));
     server("set server be/s1 addr ::1 port 81", Ok(Address { ip: ip("::1"), port: Some(81) }));
@@ -59,9 +61,28 @@ fn changes_to_servers() {
         "set server be/s1 addr 10.0.0.1 port x",
         Err("problem converting string 'x' to int by 'stats socket command'"),
     );
-    server("set server be/s1 agent up", Err(texts::NO_AGENT));
-    server("set server be/s1 agent-addr 127.0.0.1", Err("agent checks are not enabled on this server"));
-    server("set server be/s1 fqdn a.example", Err(texts::NO_RESOLUTION));
+    let ip = |text: &str| Some(text.parse().unwrap());
+    server("set server be/s1 agent up", Ok(AgentHealth(true)));
+    server("set server be/s1 agent down", Ok(AgentHealth(false)));
+    server("set server be/s1 agent x", Err(texts::AGENT_EXPECTED));
+    server("set server be/s1 agent-addr 127.0.0.1", Ok(AgentTarget { ip: ip("127.0.0.1"), port: None }));
+    server("set server be/s1 agent-addr ::1 port 5", Ok(AgentTarget { ip: ip("::1"), port: Some(5) }));
+    server("set server be/s1 agent-addr", Err(texts::AGENT_ADDRESS_REQUIRED));
+    server("set server be/s1 agent-addr xx", Err("invalid addr 'xx'"));
+    server("set server be/s1 agent-port 5", Ok(AgentTarget { ip: None, port: Some(5) }));
+    server("set server be/s1 agent-port", Err(texts::AGENT_PORT_REQUIRED));
+    server("set server be/s1 agent-send hello", Ok(AgentSend("hello".into())));
+    server("set server be/s1 check-addr 127.0.0.1", Ok(CheckTarget { ip: ip("127.0.0.1"), port: None }));
+    server("set server be/s1 check-addr ::1 port 0", Ok(CheckTarget { ip: ip("::1"), port: Some(0) }));
+    server("set server be/s1 check-addr ::1 port", Err(texts::PORT_NO_INTEGER));
+    server("set server be/s1 check-addr", Err(texts::CHECK_ADDRESS_REQUIRED));
+    server("set server be/s1 check-port", Err(texts::CHECK_PORT_REQUIRED));
+    server("set server be/s1 check-port x", Err(texts::PORT_NO_INTEGER));
+    server("set server be/s1 check-port 70000", Err(texts::PORT_INVALID));
+    server("set server be/s1 check-port -1", Err(texts::PORT_INVALID));
+    server("set server be/s1 fqdn A.example.", Ok(Name("a.example".into())));
+    server("set server be/s1 fqdn", Err(texts::NAME_REQUIRED));
+    server("set server be/s1 fqdn a..b", Err("invalid fqdn 'a..b' by 'stats socket command'"));
     server("set server be/s1 ssl on", Err(texts::NO_SERVER_TLS));
     server("set server be/s1", Err(texts::SET_SERVER_USAGE));
     server("set server be/s1 bogus 1", Err(texts::SET_SERVER_USAGE));

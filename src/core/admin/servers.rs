@@ -1,6 +1,7 @@
 //! `show servers state`, `show servers conn`, `show backend` and `get weight`.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use super::texts;
@@ -25,6 +26,10 @@ const CHECK_RUNNING: u32 = 1;
 const CHECK_CONFIGURED: u32 = 2;
 const CHECK_ENABLED: u32 = 4;
 const CHECK_PAUSED: u32 = 8;
+const CHECK_AGENT: u32 = 16;
+
+/// The `srv_admin_state` bit of a name that an operator set.
+const NAME_SET: u32 = 64;
 
 /// The reply to `show servers state`.
 pub fn state(fleet: &Fleet, backend: Option<&str>, now: Instant) -> Result<String, Refusal> {
@@ -79,16 +84,19 @@ fn write_state(backend: &BackendEntry, server: &ServerEntry, now: Instant, out: 
     let state = &server.state;
     let status = server.last_check.as_ref().map_or(CheckStatus::Initializing, |c| c.outcome.status);
     let (address, port) = place(server);
-    let check = server.spec.check.as_deref();
     write!(out, "{} {} ", backend.spec.iid, backend.spec.name)?;
     write!(out, "{} {} {address} ", server.sid, server.spec.name)?;
-    write!(out, "{} {} ", state.operational.number(), state.admin_flags())?;
+    let name_set = if server.set_name().is_some() { NAME_SET } else { 0 };
+    write!(out, "{} {} ", state.operational.number(), state.admin_flags() | name_set)?;
     write!(out, "{} {} ", server.weight, server.spec.weight)?;
     write!(out, "{} ", now.saturating_duration_since(server.changed_at).as_secs())?;
     write!(out, "{} {} {} ", status.number(), check_result(server, status), state.health)?;
-    write!(out, "{} 0 0 0 {} {port} - 0 ", check_state(server), host(server).unwrap_or("-"))?;
-    let checked_at = check.and_then(|c| c.address).map_or_else(|| "-".to_owned(), |a| a.to_string());
-    writeln!(out, "{} {checked_at} - 0", check.and_then(|c| c.port).unwrap_or(0))
+    write!(out, "{} {} 0 0 ", check_state(server), agent_state(server))?;
+    write!(out, "{} {port} - 0 ", server.host().unwrap_or("-"))?;
+    let shown = |address: Option<IpAddr>| address.map_or_else(|| "-".to_owned(), |a| a.to_string());
+    write!(out, "{} {} ", server.check_port().unwrap_or(0), shown(server.check_address()))?;
+    let agent = server.agent.as_ref();
+    writeln!(out, "{} {}", shown(agent.and_then(|a| a.address)), agent.map_or(0, |a| a.port))
 }
 
 fn write_connections(backend: &BackendEntry, server: &ServerEntry, out: &mut String) -> std::fmt::Result {
@@ -116,18 +124,12 @@ fn configured_port(server: &ServerEntry) -> u16 {
     }
 }
 
-fn host(server: &ServerEntry) -> Option<&str> {
-    match &server.spec.address {
-        ServerAddress::Name { host, .. } => Some(host),
-        _ => None,
-    }
-}
-
-/// 0 unknown or running, 2 failed, 3 passed.
+/// 0 unknown or running, 2 failed, 3 passed, 4 passed on condition.
 fn check_result(server: &ServerEntry, status: CheckStatus) -> u32 {
     match status {
         _ if server.check_running => 0,
         status if !status.is_verdict() => 0,
+        CheckStatus::L7OkConditional => 4,
         status if status.passed() => 3,
         _ => 2,
     }
@@ -148,4 +150,11 @@ fn check_state(server: &ServerEntry) -> u32 {
         }
     }
     bits
+}
+
+/// `srv_agent_state`: agents are not paused in MAINT.
+fn agent_state(server: &ServerEntry) -> u32 {
+    let Some(agent) = &server.agent else { return 0 };
+    let enabled = if server.state.has_agent() { CHECK_ENABLED } else { 0 };
+    CHECK_AGENT | CHECK_CONFIGURED | enabled | if agent.is_running() { CHECK_RUNNING } else { 0 }
 }

@@ -21,6 +21,26 @@ pub const CANNOT_FIND_BACKEND: &str = "Can't find backend.";
 pub const STATE_EXPECTED: &str = "'set server <srv> state' expects 'ready', 'drain' and 'maint'.";
 /// `set server B/S health`
 pub const HEALTH_EXPECTED: &str = "'set server <srv> health' expects 'up', 'stopping', or 'down'.";
+/// `set server B/S health` of a server with `track`
+pub const TRACKING: &str = "cannot change health on a tracking server.";
+/// `set server B/S agent`
+pub const AGENT_EXPECTED: &str = "'set server <srv> agent' expects 'up' or 'down'.";
+/// `set server B/S agent-addr`
+pub const AGENT_ADDRESS_REQUIRED: &str = "set server <b>/<s> agent-addr requires an address and optionally a port.";
+/// `set server B/S agent-port`
+pub const AGENT_PORT_REQUIRED: &str = "set server <b>/<s> agent-port requires a port.";
+/// `set server B/S check-addr`
+pub const CHECK_ADDRESS_REQUIRED: &str = "set server <b>/<s> check-addr requires an address and optionally a port.";
+/// `set server B/S check-port`
+pub const CHECK_PORT_REQUIRED: &str = "set server <b>/<s> check-port requires a port.";
+/// `set server B/S check-addr|check-port` while it is not checked
+pub const CHECKS_NOT_ENABLED: &str = "health checks are not enabled on this server";
+/// `set server B/S check-port x`
+pub const PORT_NO_INTEGER: &str = "provided port is not an integer";
+/// `set server B/S check-port 70000`
+pub const PORT_INVALID: &str = "provided port is invalid";
+/// `set server B/S fqdn`
+pub const NAME_REQUIRED: &str = "set server <b>/<s> fqdn requires a FQDN.";
 /// `set server B/S agent`
 pub const NO_AGENT: &str = "agent checks are not enabled on this server.";
 /// `enable agent B/S`
@@ -159,7 +179,18 @@ const REFUSALS: &[&str] = &[
     CANNOT_FIND_BACKEND,
     STATE_EXPECTED,
     HEALTH_EXPECTED,
-    NO_AGENT,
+    TRACKING,
+    AGENT_EXPECTED,
+    AGENT_ADDRESS_REQUIRED,
+    AGENT_PORT_REQUIRED,
+    CHECK_ADDRESS_REQUIRED,
+    CHECK_PORT_REQUIRED,
+    CHECKS_NOT_ENABLED,
+    PORT_NO_INTEGER,
+    NAME_REQUIRED,
+    "invalid addr ",
+    "invalid fqdn ",
+    "agent checks are not enabled on this server",
     AGENT_NOT_CONFIGURED,
     CHECKS_NOT_CONFIGURED,
     ADDRESS_REQUIRED,
@@ -185,6 +216,8 @@ const REFUSALS: &[&str] = &[
     "Frontend was ",
     "Already exists a server with the same ",
     "Only servers in maintenance mode can be deleted.",
+    "This server cannot be removed at runtime ",
+    "unable to ",
     "Server still has connections attached to it, cannot remove it.",
     "unknown keyword '",
     "character '",

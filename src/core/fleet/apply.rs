@@ -12,9 +12,10 @@ use super::event::{Effect, Event, ForcedHealth, Origin, WeightChange};
 use super::snapshot::ConnectTo;
 use super::spec::{BackendIndex, ServerAddress, ServerId};
 use super::{Fleet, LastCheck, Refusal, ServerEntry, sentence};
-use crate::core::discovery;
+use crate::core::admin::texts;
+use crate::core::discovery::{self, Resolution};
 use crate::core::health::{CheckOutcome, CheckStatus};
-use crate::core::server::AdminState;
+use crate::core::server::{AdminState, OperationalState};
 use crate::core::stats::Counter;
 use crate::core::stats::counters::Shard;
 
@@ -61,6 +62,10 @@ impl Turn {
         self.due.push(server);
     }
 
+    pub(super) fn save(&mut self) {
+        self.save = true;
+    }
+
     pub(super) fn log(&mut self, severity: u8, text: String) {
         self.logs.push(Effect::Log { severity, text });
     }
@@ -82,6 +87,12 @@ impl Fleet {
                 turn.touch(server.backend);
             }
             Event::SetChecks { server, enabled } => self.set_checks(server, enabled, &mut turn)?,
+            Event::SetCheckTarget { server, ip, port } => self.set_check_target(server, ip, port, &mut turn)?,
+            Event::SetName { server, name, by } => self.set_server_name(server, &name, by, &mut turn)?,
+            Event::OrderAgent { server, order } => self.order_agent(server, order, &mut turn)?,
+            Event::AgentAnswered { server, ticket, outcome, at } => {
+                self.agent_answered(server, ticket, outcome, at, &mut turn)?
+            }
             Event::SetMaintenance { backend, on } => self.set_maintenance(backend, on, &mut turn)?,
             Event::AddServer { backend, spec, sid } => self.add_server(backend, &spec, sid, &mut turn)?,
             Event::DeleteServer { server } => self.delete_server(server, &mut turn)?,
@@ -122,11 +133,17 @@ impl Fleet {
         effects
     }
 
-    fn entry(&mut self, id: ServerId) -> Result<&mut ServerEntry, Refusal> {
+    pub(super) fn entry(&mut self, id: ServerId) -> Result<&mut ServerEntry, Refusal> {
         self.server_mut(id).ok_or_else(|| Refusal("No such server.".to_owned()))
     }
 
-    fn set_admin_state(&mut self, id: ServerId, to: AdminState, by: Origin, turn: &mut Turn) -> Result<(), Refusal> {
+    pub(super) fn set_admin_state(
+        &mut self,
+        id: ServerId,
+        to: AdminState,
+        by: Origin,
+        turn: &mut Turn,
+    ) -> Result<(), Refusal> {
         let entry = self.entry(id)?;
         let way = by.way;
         let transition = entry.state.set_admin(to);
@@ -137,23 +154,24 @@ impl Fleet {
     }
 
     fn set_health(&mut self, id: ServerId, health: ForcedHealth, by: &Origin, turn: &mut Turn) -> Result<(), Refusal> {
-        let transition = self.entry(id)?.state.force_health(health);
+        let entry = self.entry(id)?;
+        if entry.state.tracks.is_some() {
+            return Err(Refusal(texts::TRACKING.to_owned()));
+        }
+        let transition = entry.state.force_health(health);
         self.follow(id, transition, &Cause::Order(by.way), turn);
         Ok(())
     }
 
-    fn set_weight(&mut self, id: ServerId, change: WeightChange, by: Origin, turn: &mut Turn) -> Result<(), Refusal> {
+    pub(super) fn set_weight(
+        &mut self,
+        id: ServerId,
+        change: WeightChange,
+        by: Origin,
+        turn: &mut Turn,
+    ) -> Result<(), Refusal> {
         let entry = self.entry(id)?;
-        entry.weight = match change {
-            WeightChange::Absolute(weight) if weight > WEIGHT_MAX => {
-                return Err(Refusal("Absolute weight can only be between 0 and 256 inclusive.".to_owned()));
-            }
-            WeightChange::Absolute(weight) => weight,
-            WeightChange::Percent(percent) => {
-                let weight = u64::from(entry.spec.weight) * u64::from(percent) / 100;
-                u32::try_from(weight).unwrap_or(WEIGHT_MAX).min(WEIGHT_MAX)
-            }
-        };
+        entry.weight = entry.weight_after(change)?;
         entry.changed_by = Some(by);
         turn.save = true;
         turn.touch(id.backend);
@@ -221,24 +239,44 @@ impl Fleet {
         Ok(())
     }
 
-    fn checked(&mut self, id: ServerId, ticket: u64, outcome: CheckOutcome, turn: &mut Turn) -> Result<(), Refusal> {
+    fn checked(
+        &mut self,
+        id: ServerId,
+        ticket: u64,
+        mut outcome: CheckOutcome,
+        turn: &mut Turn,
+    ) -> Result<(), Refusal> {
         let mut rng = self.rng.fork();
         let name = self.sentence_name(id);
+        let tells = self.backend(id.backend).is_some_and(|b| b.spec.log_health_checks);
         let entry = self.entry(id)?;
         if entry.schedule.running.is_none_or(|r| r.ticket != ticket) {
             return Ok(());
         }
-        let transition = match outcome.status.is_verdict() || entry.state.awaiting_first_check {
-            true => entry.state.checked(outcome.status.passed()),
+        if outcome.status == CheckStatus::L7OkConditional {
+            match entry.state.operational {
+                // It asks to be left alone, but it has not come back yet.
+                OperationalState::Stopped => outcome.status = CheckStatus::L7Status,
+                _ => outcome.text = "".into(),
+            }
+        }
+        let (status, previous, health) = (outcome.status, entry.last_status(), entry.state.health);
+        let transition = match status.is_verdict() || entry.state.awaiting_first_check {
+            true if status == CheckStatus::L7OkConditional => entry.state.checked_conditionally(),
+            true => entry.state.checked(status.passed()),
             false => entry.state.unchanged(),
         };
+        if tells && status.is_verdict() && (status != previous || entry.state.health != health) {
+            turn.log(sentence::NOTICE, sentence::checked(&name, "Health", &outcome, entry.score()));
+        }
         let was_sent = entry.last_check.as_ref().is_none_or(|last| last.outcome.status != CheckStatus::SocketError);
         if outcome.status == CheckStatus::SocketError && was_sent {
             turn.log(sentence::WARNING, sentence::check_not_sent(&name, &outcome.text));
         }
         entry.last_check = Some(LastCheck { outcome: outcome.clone(), at: turn.now });
         entry.check_came_back(turn.now, &mut rng);
-        self.follow(id, transition, &Cause::Check(&outcome), turn);
+        let cause = if tells { Cause::Told } else { Cause::Check(&outcome) };
+        self.follow(id, transition, &cause, turn);
         Ok(())
     }
 
@@ -252,6 +290,12 @@ impl Fleet {
         let mut rng = self.rng.fork();
         let name = self.sentence_name(id);
         let entry = self.entry(id)?;
+        entry.look_up_running = false;
+        if std::mem::take(&mut entry.answer_is_old) {
+            entry.resolution = entry.host().map(|host| Resolution::new(host, turn.now));
+            turn.due(id);
+            return Ok(());
+        }
         let current = entry.ip_and_port();
         let (Some(resolution), None, Some((ip, port))) = (&mut entry.resolution, entry.set_address, current) else {
             return Ok(());
@@ -270,6 +314,8 @@ impl Fleet {
                     let why = answer.err().unwrap_or_else(|| "no addresses".into());
                     turn.log(sentence::WARNING, sentence::look_up_failed(&name, resolution.host(), &why, ip));
                 }
+                // Who waited for it waits no longer.
+                self.lead(id, turn);
             }
         }
         Ok(())
@@ -277,6 +323,8 @@ impl Fleet {
 
     fn observed(&mut self, id: ServerId, text: &str, turn: &mut Turn) -> Result<(), Refusal> {
         let control = Shard(self.shards - 1);
+        let name = self.sentence_name(id);
+        let tells = self.backend(id.backend).is_some_and(|b| b.spec.log_health_checks);
         let entry = self.entry(id)?;
         entry.live.observed_errors.store(0, std::sync::atomic::Ordering::Relaxed);
         let Some(observe) = entry.spec.observe else { return Ok(()) };
@@ -292,10 +340,14 @@ impl Fleet {
         };
         let transition = entry.state.observed_errors(observe.on_error);
         if transition.failure_counted {
+            if tells {
+                turn.log(sentence::NOTICE, sentence::checked(&name, "Health", &outcome, entry.score()));
+            }
             entry.last_check = Some(LastCheck { outcome: outcome.clone(), at: turn.now });
         }
         entry.hurry_check(turn.now);
-        self.follow(id, transition, &Cause::Check(&outcome), turn);
+        let cause = if tells { Cause::Told } else { Cause::Check(&outcome) };
+        self.follow(id, transition, &cause, turn);
         Ok(())
     }
 
@@ -323,6 +375,30 @@ impl Fleet {
 }
 
 impl ServerEntry {
+    /// What a change makes of its weight.
+    pub(super) fn weight_after(&self, change: WeightChange) -> Result<u32, Refusal> {
+        match change {
+            WeightChange::Absolute(weight) if weight > WEIGHT_MAX => {
+                Err(Refusal("Absolute weight can only be between 0 and 256 inclusive.".to_owned()))
+            }
+            WeightChange::Absolute(weight) => Ok(weight),
+            WeightChange::Percent(percent) => {
+                let weight = u64::from(self.spec.weight) * u64::from(percent) / 100;
+                Ok(u32::try_from(weight).unwrap_or(WEIGHT_MAX).min(WEIGHT_MAX))
+            }
+        }
+    }
+
+    /// The class of its last check's result.
+    fn last_status(&self) -> CheckStatus {
+        self.last_check.as_ref().map_or(CheckStatus::Initializing, |last| last.outcome.status)
+    }
+
+    fn score(&self) -> sentence::Score {
+        let state = &self.state;
+        sentence::Score { health: state.health, rise: state.rise, fall: state.fall, weighs: self.weight > 0 }
+    }
+
     /// Its address as far as known, and its port; `None` for a unix socket.
     pub(super) fn ip_and_port(&self) -> Option<(Option<IpAddr>, u16)> {
         match (&self.address, &self.spec.address) {

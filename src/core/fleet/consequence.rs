@@ -3,7 +3,7 @@
 use super::apply::Turn;
 use super::event::{Effect, Way};
 use super::sentence::{self, Name, Tally};
-use super::spec::{ServerAddress, ServerId};
+use super::spec::ServerId;
 use super::{Fleet, ServerEntry};
 use crate::core::health::CheckOutcome;
 use crate::core::queue;
@@ -16,8 +16,12 @@ pub(super) enum Cause<'a> {
     Check(&'a CheckOutcome),
     /// A person.
     Order(Way),
-    /// Checks were switched on or off.
+    /// Checks or the agent were switched on or off.
     Checks,
+    /// The server it tracks changed.
+    Lead,
+    /// A check, or an agent, of which a line of its own has been written.
+    Told,
     /// The name got an address.
     Resolved,
     /// The ramp came to its end.
@@ -29,7 +33,7 @@ impl Cause<'_> {
         match self {
             Cause::Check(outcome) => sentence::reason(outcome),
             Cause::Order(way) => sentence::ordered(*way).to_owned(),
-            Cause::Checks | Cause::Resolved | Cause::Ramp => String::new(),
+            Cause::Checks | Cause::Resolved | Cause::Ramp | Cause::Lead | Cause::Told => String::new(),
         }
     }
 }
@@ -44,11 +48,11 @@ impl Fleet {
         entry.steer_checks(&transition, turn);
         turn.touch(id.backend);
         turn.due(id);
-        if !transition.moved() {
-            return;
+        if transition.moved() {
+            let requeued = self.release(id, &transition, turn);
+            self.tell(id, &name, &transition, cause, requeued, turn);
         }
-        let requeued = self.release(id, &transition, cause, turn);
-        self.tell(id, &name, &transition, cause, requeued, turn);
+        self.lead(id, turn);
     }
 
     /// The next step of a ramp, if it is due.
@@ -69,11 +73,12 @@ impl Fleet {
             backend: text(self.backend(id.backend).map(|b| &*b.spec.name)),
             server: text(self.server(id).map(|s| &*s.spec.name)),
             backup: self.server(id).is_some_and(|s| s.spec.backup),
+            tracks: self.server(id).and_then(|s| s.spec.track.clone()),
         }
     }
 
     /// Lets go of what a server that is gone holds: those who wait for it, idle connections and, if asked for, sessions.
-    fn release(&mut self, id: ServerId, transition: &Transition, cause: &Cause<'_>, turn: &mut Turn) -> u32 {
+    fn release(&mut self, id: ServerId, transition: &Transition, turn: &mut Turn) -> u32 {
         let (Some(backend), Some(entry)) = (self.backend(id.backend), self.server(id)) else { return 0 };
         let gone = transition.after.operational == OperationalState::Stopped;
         let requeued = if gone { queue::redistribute(&backend.live, &entry.live, id.index) } else { 0 };
@@ -81,7 +86,7 @@ impl Fleet {
             turn.dispatch.push(id.backend);
         }
         // A server that is only assumed down after DRAIN goes on serving what it has.
-        let assumed = matches!(cause, Cause::Order(_)) && transition.left_drain();
+        let assumed = transition.left_drain();
         if transition.went_down() && entry.spec.on_marked_down_shutdown && !assumed {
             turn.later.push(Effect::ShutdownSessions { server: id, flag: 'D' });
         }
@@ -109,44 +114,52 @@ impl Fleet {
             queued: entry.live.queued.now(),
         };
         let up = transition.after.operational != OperationalState::Stopped;
-        let drain = transition.after.admin == AdminState::Drain;
-        let quiet =
-            transition.before.admin == AdminState::Drain || transition.before.operational == OperationalState::Stopping;
+        let (before, after) = (transition.before, transition.after);
+        let drain = after.is_drained();
+        let quiet = before.is_drained() || before.operational == OperationalState::Stopping;
         let loss = if quiet { sentence::NOTICE } else { sentence::ALERT };
         let was_down = transition.before.operational == OperationalState::Stopped;
-        if transition.before.unresolved && !transition.after.unresolved {
-            if let ServerAddress::Name { host, .. } = &entry.spec.address
-                && !entry.state.is_in_maintenance()
-            {
+        let why = if entry.state.tracks.is_some() { name.via() } else { cause.text() };
+        let was_ordered = before.admin != AdminState::Ready;
+        let is_ordered = after.admin != AdminState::Ready;
+        if before.unresolved && !after.unresolved {
+            if let (Some(host), false) = (entry.host(), entry.state.is_in_maintenance()) {
                 turn.log(sentence::NOTICE, sentence::resolves(name, host, up, drain));
             }
-        } else if transition.after.unresolved {
+        } else if after.unresolved {
             if transition.left_maint() {
                 turn.log(sentence::NOTICE, sentence::remains_in_maint(name));
-            } else if transition.entered_maint() {
-                turn.log(sentence::NOTICE, sentence::remains_in_forced_maint(name));
             }
         } else if transition.entered_maint() {
             let severity = if was_down { sentence::NOTICE } else { loss };
-            turn.log(severity, sentence::enters_maint(name, was_down, &tally));
+            turn.log(severity, sentence::enters_maint(name, was_down, is_ordered, &tally));
         } else if transition.left_maint() {
-            turn.log(sentence::NOTICE, sentence::leaves_maint(name, up, drain));
+            turn.log(sentence::NOTICE, sentence::leaves_maint(name, up, drain, was_ordered));
             if drain {
-                turn.log(sentence::NOTICE, sentence::remains_in_drain(name));
+                turn.log(sentence::NOTICE, sentence::remains_in_drain(name, is_ordered));
+            }
+        } else if after.is_held() {
+            // MAINT was both ordered and inherited.
+            if before.admin == AdminState::Maint && after.admin != AdminState::Maint {
+                turn.log(sentence::NOTICE, sentence::remains_in_maint(name));
+            } else if before.inherits_maint && !after.inherits_maint {
+                turn.log(sentence::NOTICE, sentence::remains_in_forced_maint(name));
             }
         } else if transition.entered_drain() {
             tally.queued += backend.live.queued.now();
-            turn.log(sentence::NOTICE, sentence::enters_drain(name, &tally));
+            turn.log(sentence::NOTICE, sentence::enters_drain(name, up, is_ordered, &tally));
         } else if transition.left_drain() {
-            turn.log(sentence::NOTICE, sentence::leaves_drain(name, up));
+            turn.log(sentence::NOTICE, sentence::leaves_drain(name, up, was_ordered));
+        } else if transition.given_otherwise() {
+            turn.log(sentence::NOTICE, sentence::remains_in_drain(name, is_ordered));
         } else if transition.went_down() {
-            turn.log(loss, sentence::down(name, &cause.text(), &tally));
+            turn.log(loss, sentence::down(name, &why, &tally));
         } else if transition.became_stopping() {
             tally.queued += backend.live.queued.now();
-            turn.log(sentence::NOTICE, sentence::stopping(name, &cause.text(), &tally));
+            turn.log(sentence::NOTICE, sentence::stopping(name, &why, &tally));
         } else if transition.came_up() {
             tally.queued += backend.live.queued.now();
-            turn.log(sentence::NOTICE, sentence::up(name, &cause.text(), &tally));
+            turn.log(sentence::NOTICE, sentence::up(name, &why, &tally));
         }
     }
 }

@@ -1,12 +1,13 @@
 //! What can happen to a fleet, and what it then asks for.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::frontends::{FrontendOrder, FrontendStatus};
 use super::snapshot::ConnectTo;
 use super::spec::{BackendIndex, FrontendIndex, ServerId, ServerSpec};
+use crate::core::health::agent::AgentOutcome;
 use crate::core::health::{CheckOutcome, CheckSpec};
 use crate::core::limit::process::ProcessLimit;
 use crate::core::server::AdminState;
@@ -29,6 +30,8 @@ pub enum Way {
     Cli,
     /// The stats page: "changed from Web interface".
     Web,
+    /// The server's agent.
+    Agent,
     /// The state file, at start.
     StateFile,
 }
@@ -87,6 +90,42 @@ pub enum Event {
         server: ServerId,
         /// On or off.
         enabled: bool,
+    },
+    /// `set server B/S check-addr A [port P]`, `set server B/S check-port P`
+    SetCheckTarget {
+        /// Which.
+        server: ServerId,
+        /// The new address, if given.
+        ip: Option<IpAddr>,
+        /// The new port, if given; 0 is the server's own.
+        port: Option<u16>,
+    },
+    /// `set server B/S fqdn N`
+    SetName {
+        /// Which.
+        server: ServerId,
+        /// The new name.
+        name: Box<str>,
+        /// By whom.
+        by: Origin,
+    },
+    /// What an operator says about a server's agent.
+    OrderAgent {
+        /// Whose.
+        server: ServerId,
+        /// What.
+        order: AgentOrder,
+    },
+    /// An agent that an [`Effect::AskAgent`] asked answered, or did not.
+    AgentAnswered {
+        /// Whose.
+        server: ServerId,
+        /// From the effect; answers to an older one are dropped.
+        ticket: u64,
+        /// What came of it.
+        outcome: AgentOutcome,
+        /// When, for what the agent changes.
+        at: SystemTime,
     },
     /// Switches a whole backend to or from maintenance.
     SetMaintenance {
@@ -157,6 +196,29 @@ pub enum Event {
     },
 }
 
+/// What an operator says about an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentOrder {
+    /// `enable|disable agent B/S`
+    Enable(bool),
+    /// `set server B/S agent up|down`
+    Health {
+        /// Up or down.
+        up: bool,
+        /// By whom.
+        by: Origin,
+    },
+    /// `set server B/S agent-addr A [port P]`, `set server B/S agent-port P`
+    Target {
+        /// The new address, if given.
+        ip: Option<IpAddr>,
+        /// The new port, if given.
+        port: Option<u16>,
+    },
+    /// `set server B/S agent-send TEXT`
+    Send(Box<str>),
+}
+
 /// Health set by hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForcedHealth {
@@ -194,6 +256,19 @@ pub enum Effect {
         to: ConnectTo,
         /// How.
         check: Arc<CheckSpec>,
+    },
+    /// Ask this server's agent now; answer with `Event::AgentAnswered` and this ticket.
+    AskAgent {
+        /// Whose.
+        server: ServerId,
+        /// To be handed back.
+        ticket: u64,
+        /// Where.
+        to: SocketAddr,
+        /// What to send first; nothing when empty.
+        send: Box<str>,
+        /// The longest it may take, connect included.
+        timeout: Duration,
     },
     /// Look this name up; answer with `Event::Resolved`.
     Resolve {

@@ -100,6 +100,7 @@ impl Fleet {
         let refuse = |text: String| Err(Refusal(text));
         let shards = self.shards;
         let turnover = self.turnover.next_multiple_of(2);
+        let lead = spec.track.as_deref().map(|lead| self.lead_for(lead)).transpose()?;
         let backend = self.backends.get_mut(index.0 as usize).ok_or_else(|| Refusal("No such backend.".to_owned()))?;
         if backend.servers.iter().any(|s| s.spec.name == spec.name) {
             return refuse("Already exists a server with the same name in backend.".to_owned());
@@ -126,15 +127,38 @@ impl Fleet {
         let at = backend.servers.partition_point(|s| s.id.index < id.index);
         backend.servers.insert(at, entry);
         self.turnover = turnover;
+        if let Some(lead) = lead {
+            if let Some(entry) = self.server_mut(lead) {
+                entry.followers.push(id);
+            }
+            self.lead(lead, turn);
+        }
         turn.touch(index);
         turn.due(id);
         Ok(())
+    }
+
+    /// The server a new one is to track.
+    fn lead_for(&self, name: &str) -> Result<ServerId, Refusal> {
+        let unknown = || Refusal(format!("unable to find required server '{name}' for tracking."));
+        let lead = self.find_server(name).map_err(|_| unknown())?;
+        let entry = self.server(lead).ok_or_else(unknown)?;
+        if entry.spec.check.is_none() && entry.spec.agent.is_none() && entry.spec.track.is_none() {
+            let text = format!("unable to use {name} for tracking as it does not have any check nor agent enabled.");
+            return Err(Refusal(text));
+        }
+        Ok(lead)
     }
 
     /// Takes a server out that nobody is on. Only its place stays, and only for a while.
     pub(super) fn delete_server(&mut self, id: ServerId, turn: &mut Turn) -> Result<(), Refusal> {
         let refuse = |text: &str| Err(Refusal(text.to_owned()));
         let entry = self.server(id).ok_or_else(|| Refusal("No such server.".to_owned()))?;
+        if !entry.followers.is_empty() {
+            return refuse(
+                "This server cannot be removed at runtime due to other configuration elements pointing to it.",
+            );
+        }
         if !entry.state.is_in_maintenance() {
             return refuse("Only servers in maintenance mode can be deleted.");
         }
@@ -144,6 +168,11 @@ impl Fleet {
         let Some(backend) = self.backends.get_mut(id.backend.0 as usize) else { return refuse("No such backend.") };
         let Some(at) = position(&backend.servers, id.index) else { return refuse("No such server.") };
         let entry = backend.servers.remove(at);
+        let lead = entry.spec.track.as_deref().and_then(|lead| self.find_server(lead).ok());
+        if let Some(lead) = lead.and_then(|lead| self.server_mut(lead)) {
+            lead.followers.retain(|follower| *follower != id);
+        }
+        let Some(backend) = self.backends.get_mut(id.backend.0 as usize) else { return refuse("No such backend.") };
         let place = Deleted { index: id.index, spec: entry.spec, live: entry.live, at: turn.now };
         let at = backend.deleted.partition_point(|d| d.index < id.index);
         backend.deleted.insert(at, place);

@@ -4,13 +4,17 @@
 //! out; the shell carries them out and feeds the results back. Nothing here waits, and nothing here touches a socket.
 //!
 //! Reading order: [`spec`] (what was configured), [`event`] (what happens), [`snapshot`] (what workers read), [`live`]
-//! (the atomics they touch); then the machine: `apply` (what an event does), `consequence` (what a change of state
-//! entails), `schedule` (when the next check, ramp step and look-up are due), `publish` (backend accounting and
-//! snapshots), `members` (servers added and deleted), [`frontends`] (what frontends are told), `sentence` (HAProxy's log lines), [`saved`] (what outlives the process), `find` (names to ids).
+//! (the atomics they touch); then the machine: `apply` (what an event does), [`agent`], `track` and `elsewhere` (agents,
+//! servers that follow others, orders about addresses), `consequence` (what a change of state entails), `schedule` (when
+//! the next check, ramp step and look-up are due), `publish` (backend accounting and snapshots), `members` (servers
+//! added and deleted), [`frontends`] (what frontends are told), `sentence` (HAProxy's log lines), [`saved`] (what
+//! outlives the process), `find` (names to ids).
 
+pub mod agent;
 mod apply;
 mod clear;
 mod consequence;
+mod elsewhere;
 pub mod event;
 mod find;
 pub mod frontends;
@@ -25,12 +29,14 @@ pub mod snapshot;
 pub mod spec;
 #[cfg(test)]
 pub(crate) mod tests;
+mod track;
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use agent::AgentEntry;
 use event::{Effect, Origin};
 use live::{BackendLive, FrontendLive, ServerLive};
 use members::Deleted;
@@ -138,6 +144,22 @@ pub struct ServerEntry {
     resolution: Option<Resolution>,
     /// An address an operator set; the name is not looked up any more.
     set_address: Option<SocketAddr>,
+    /// A name an operator set in place of the configured one.
+    set_name: Option<Box<str>>,
+    /// A look-up is under way.
+    look_up_running: bool,
+    /// The answer under way is to a name it has no more.
+    answer_is_old: bool,
+    /// Where checks go instead of the server's address.
+    check_address: Option<IpAddr>,
+    /// Where checks go instead of the server's port.
+    check_port: Option<u16>,
+    /// Its agent, if it has one.
+    pub agent: Option<AgentEntry>,
+    /// Servers that track it.
+    followers: Vec<ServerId>,
+    /// Requests wait for the server it tracks.
+    lead_awaited: bool,
 }
 
 /// The last finished check of a server.
@@ -183,6 +205,7 @@ impl Fleet {
             turnover: 0,
         };
         fleet.restore(saved, now);
+        fleet.tie_followers();
         let effects = fleet.first_effects(now);
         (fleet, effects)
     }
@@ -347,6 +370,14 @@ impl ServerEntry {
             schedule: CheckSchedule::default(),
             resolution,
             set_address: None,
+            set_name: None,
+            look_up_running: false,
+            answer_is_old: false,
+            check_address: spec.check.as_ref().and_then(|check| check.address),
+            check_port: spec.check.as_ref().and_then(|check| check.port),
+            agent: spec.agent.as_ref().map(AgentEntry::new),
+            followers: Vec::new(),
+            lead_awaited: false,
             spec: spec.clone(),
         }
     }
@@ -363,7 +394,7 @@ impl ServerEntry {
 
     /// HAProxy's `throttle` column: percent of the weight given now, while ramping and not draining.
     pub fn throttle(&self) -> Option<u32> {
-        let ramp = self.ramp.filter(|_| self.state.admin == AdminState::Ready)?;
+        let ramp = self.ramp.filter(|_| !self.state.is_draining())?;
         Some(if self.weight == 0 { 100 } else { ramp.percent() })
     }
 
@@ -381,6 +412,7 @@ impl ServerEntry {
     fn is_awaited(&self) -> bool {
         match &self.resolution {
             _ if self.state.admin == AdminState::Maint => false,
+            _ if self.lead_awaited => true,
             Some(r) if self.state.unresolved => r.failures() == 0,
             _ => self.state.awaiting_first_check && self.state.checks_enabled,
         }

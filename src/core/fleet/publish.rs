@@ -23,6 +23,7 @@ impl Fleet {
             for server in &mut backend.servers {
                 server.down_since = server.state.counts_as_down().then_some(now);
                 server.restart_checks(now);
+                server.restart_agent(now);
                 turn.due(server.id);
             }
         }

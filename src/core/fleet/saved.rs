@@ -4,7 +4,7 @@
 //! left out, so that an old file never keeps a new configuration from starting.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -48,12 +48,35 @@ pub struct SavedServer {
     /// 0 is unlimited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maxconn: Option<u32>,
+    /// In place of the configured name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Where checks go, if that was set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<SavedTarget>,
+    /// Where the agent is, if that was set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<SavedTarget>,
+    /// `disable agent` was said.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub agent_off: bool,
     /// `disable health` was said.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub checks_off: bool,
     /// By whom the state was last changed, and when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<SavedOrigin>,
+}
+
+/// An address and a port; what is absent is the server's own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedTarget {
+    /// The address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// The port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
 }
 
 /// An admin state as written.
@@ -89,6 +112,8 @@ pub enum SavedWay {
     Cli,
     /// The stats page.
     Web,
+    /// The server's agent.
+    Agent,
     /// Not known any more.
     #[serde(other)]
     File,
@@ -133,13 +158,40 @@ impl ServerEntry {
             admin: (self.state.admin != configured).then(|| self.state.admin.into()),
             weight: (self.weight != self.spec.weight).then_some(self.weight),
             address: self.set_address,
+            name: self.set_name.as_deref().map(str::to_owned),
+            check: self.saved_check_target(),
+            agent: self.saved_agent_target(),
+            agent_off: self.state.agent.is_some_and(|agent| !agent.enabled),
             maxconn: (self.maxconn != self.spec.maxconn).then(|| self.maxconn.unwrap_or(0)),
             checks_off: self.state.checked && !self.state.checks_enabled,
             by: self.changed_by.as_ref().map(SavedOrigin::from),
         }
     }
 
+    fn saved_check_target(&self) -> Option<SavedTarget> {
+        let configured = self.spec.check.as_ref()?;
+        let now = SavedTarget { address: self.check_address, port: self.check_port };
+        (now != SavedTarget { address: configured.address, port: configured.port }).then_some(now)
+    }
+
+    fn saved_agent_target(&self) -> Option<SavedTarget> {
+        let agent = self.agent.as_ref()?;
+        let now = SavedTarget { address: agent.address, port: Some(agent.port) };
+        (now != SavedTarget { address: agent.spec.address, port: Some(agent.spec.port) }).then_some(now)
+    }
+
     fn restore(&mut self, was: &SavedServer, now: Instant) {
+        if let Some(name) = &was.name {
+            self.rename(name, now);
+        }
+        if let (Some(target), true) = (was.check, self.state.checked) {
+            (self.check_address, self.check_port) = (target.address, target.port);
+        }
+        if let (Some(target), Some(agent)) = (was.agent, &mut self.agent) {
+            agent.address = target.address;
+            agent.port = target.port.unwrap_or(agent.port);
+        }
+        let _ = self.state.set_agent_enabled(!was.agent_off);
         if let Some(address) = was.address.filter(|_| self.ip_and_port().is_some()) {
             self.address = Some(ConnectTo::Ip(address));
             self.set_address = Some(address);
@@ -179,6 +231,7 @@ impl From<&Origin> for SavedOrigin {
         let way = match origin.way {
             Way::Cli => SavedWay::Cli,
             Way::Web => SavedWay::Web,
+            Way::Agent => SavedWay::Agent,
             Way::StateFile => SavedWay::File,
         };
         SavedOrigin { way, who: origin.who.to_string(), at_ms: u64::try_from(at.as_millis()).unwrap_or(u64::MAX) }
@@ -190,6 +243,7 @@ impl From<&SavedOrigin> for Origin {
         let way = match saved.way {
             SavedWay::Cli => Way::Cli,
             SavedWay::Web => Way::Web,
+            SavedWay::Agent => Way::Agent,
             SavedWay::File => Way::StateFile,
         };
         // Far beyond any real date the sum would overflow; such a time is not worth keeping.

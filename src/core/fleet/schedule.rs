@@ -14,7 +14,7 @@ use super::{Fleet, ServerEntry};
 use crate::core::server::Pace;
 
 /// A probe that has not come back so long after its timeout is taken as lost.
-const LOST_AFTER: Duration = Duration::from_secs(10);
+pub(super) const LOST_AFTER: Duration = Duration::from_secs(10);
 
 /// The checks of one server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,8 +29,13 @@ pub(super) struct CheckSchedule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RunningCheck {
     pub(super) ticket: u64,
-    started: Instant,
-    lost_at: Instant,
+    pub(super) started: Instant,
+    pub(super) lost_at: Instant,
+}
+
+/// A time spread by a tenth so that servers do not march in step.
+pub(super) fn spread(time: Duration, rng: &mut fastrand::Rng) -> Duration {
+    time.mul_f64(0.9 + 0.2 * rng.f64())
 }
 
 impl ServerEntry {
@@ -79,9 +84,9 @@ impl ServerEntry {
         self.schedule.due = Some(due.min(now + pace));
     }
 
-    /// Time between two checks at the present pace, spread by a tenth so that servers do not march in step.
+    /// Time between two checks at the present pace, spread.
     fn interval(&self, rng: &mut fastrand::Rng) -> Duration {
-        self.pace().map_or(Duration::MAX, |pace| pace.mul_f64(0.9 + 0.2 * rng.f64()))
+        self.pace().map_or(Duration::MAX, |pace| spread(pace, rng))
     }
 
     fn pace(&self) -> Option<Duration> {
@@ -99,13 +104,12 @@ impl ServerEntry {
 
     /// Whose address and port a check goes to: the check's own where set, else the server's.
     fn check_target(&self) -> Option<ConnectTo> {
-        let check = self.spec.check.as_ref()?;
         let server = match self.address.as_ref()? {
             ConnectTo::Ip(a) => Some(*a),
             ConnectTo::Unix(_) => None,
         };
-        let ip = check.address.or(server.map(|a| a.ip()));
-        let port = check.port.or(server.map(|a| a.port()));
+        let ip = self.check_address.or(server.map(|a| a.ip()));
+        let port = self.check_port.or(server.map(|a| a.port()));
         match (ip, port) {
             (Some(ip), Some(port)) => Some(ConnectTo::Ip(SocketAddr::new(ip, port))),
             _ => self.address.clone(),
@@ -119,7 +123,7 @@ impl Fleet {
         let times = self.servers().flat_map(|s| {
             let ramp = s.ramp.map(|r| r.next_step());
             let look_up = s.resolution.as_ref().filter(|_| s.set_address.is_none()).map(|r| r.next());
-            [s.check_wake_up(), ramp, look_up]
+            [s.check_wake_up(), s.agent_wake_up(), ramp, look_up]
         });
         times.flatten().min()
     }
@@ -135,23 +139,29 @@ impl Fleet {
         self.finish(turn)
     }
 
-    /// Starts what is due for one server: a check, a look-up.
+    /// Starts what is due for one server: a look-up, a question to its agent, a check.
     pub(super) fn start_due(&mut self, id: ServerId, now: Instant, effects: &mut Vec<Effect>) {
         let ticket = self.next_ticket;
         let Some(entry) = self.server_mut(id) else { return };
+        let asked = entry.ask_agent_if_due(ticket, now, effects);
+        let ticket = if asked { ticket + 1 } else { ticket };
         if let Some(resolution) = entry.resolution.as_mut().filter(|r| entry.set_address.is_none() && r.next() <= now) {
             resolution.asked(now);
+            entry.look_up_running = true;
             effects.push(Effect::Resolve { server: id, host: resolution.host().into() });
         }
         if entry.schedule.running.is_some_and(|r| r.lost_at <= now) {
             entry.restart_checks(now);
         }
         let due = entry.schedule.running.is_none() && entry.schedule.due.is_some_and(|due| due <= now);
-        let (true, Some(check), Some(to)) = (due, entry.spec.check.clone(), entry.check_target()) else { return };
+        let (true, Some(check), Some(to)) = (due, entry.spec.check.clone(), entry.check_target()) else {
+            self.next_ticket = ticket;
+            return;
+        };
         entry.schedule.running =
             Some(RunningCheck { ticket, started: now, lost_at: now + check.timeout.saturating_add(LOST_AFTER) });
         entry.check_running = true;
-        self.next_ticket += 1;
+        self.next_ticket = ticket + 1;
         effects.push(Effect::Probe { server: id, ticket, to, check });
     }
 }

@@ -22,11 +22,23 @@ pub(super) struct Name {
     pub(super) backend: Box<str>,
     pub(super) server: Box<str>,
     pub(super) backup: bool,
+    /// The server it tracks.
+    pub(super) tracks: Option<Box<str>>,
 }
 
 impl Name {
     fn subject(&self) -> String {
         format!("{}Server {}/{}", if self.backup { "Backup " } else { "" }, self.backend, self.server)
+    }
+
+    /// ` via be/srv`, of a server that tracks one.
+    pub(super) fn via(&self) -> String {
+        self.tracks.as_ref().map_or_else(String::new, |lead| format!(" via {lead}"))
+    }
+
+    /// The same, unless the change was ordered of this very server.
+    fn via_unless(&self, ordered: bool) -> String {
+        if ordered { String::new() } else { self.via() }
     }
 }
 
@@ -76,35 +88,37 @@ pub(super) fn stopping(name: &Name, why: &str, tally: &Tally) -> String {
     format!("{} is stopping{why}{}", name.subject(), tally.online())
 }
 
-/// MAINT was ordered.
-pub(super) fn enters_maint(name: &Name, was_down: bool, tally: &Tally) -> String {
-    let subject = name.subject();
+/// MAINT began; `ordered` of this very server or inherited.
+pub(super) fn enters_maint(name: &Name, was_down: bool, ordered: bool, tally: &Tally) -> String {
+    let (subject, via) = (name.subject(), name.via_unless(ordered));
     if was_down {
-        format!("{subject} was DOWN and now enters maintenance.")
+        format!("{subject} was DOWN and now enters maintenance{via}.")
     } else {
-        format!("{subject} is going DOWN for maintenance{}", tally.left())
+        format!("{subject} is going DOWN for maintenance{via}{}", tally.left())
     }
 }
 
-/// MAINT was lifted, to READY or to DRAIN.
-pub(super) fn leaves_maint(name: &Name, up: bool, drain: bool) -> String {
+/// MAINT was lifted, to READY or to DRAIN; it was `ordered` of this very server or inherited.
+pub(super) fn leaves_maint(name: &Name, up: bool, drain: bool, ordered: bool) -> String {
     let (state, admin) = (if up { "UP" } else { "DOWN" }, if drain { "DRAIN" } else { "READY" });
-    format!("{} is {state}/{admin} (leaving forced maintenance).", name.subject())
+    let forced = if ordered { "forced " } else { "" };
+    format!("{} is {state}/{admin} (leaving {forced}maintenance).", name.subject())
 }
 
-/// MAINT was lifted of a server whose name has no address.
+/// An order of MAINT was lifted of a server that has no address, or that tracks one in MAINT.
 pub(super) fn remains_in_maint(name: &Name) -> String {
-    format!("{} is leaving forced maintenance but remains in maintenance.", name.subject())
+    format!("{} is leaving forced maintenance but remains in maintenance{}.", name.subject(), name.via())
 }
 
-/// MAINT was ordered of a server whose name has no address.
+/// The tracked server left MAINT, but MAINT was ordered of this one too.
 pub(super) fn remains_in_forced_maint(name: &Name) -> String {
     format!("{} remains in forced maintenance.", name.subject())
 }
 
-/// The second line of MAINT to DRAIN.
-pub(super) fn remains_in_drain(name: &Name) -> String {
-    format!("{} remains in forced drain mode.", name.subject())
+/// DRAIN goes on: after MAINT, or because it was both `ordered` and inherited.
+pub(super) fn remains_in_drain(name: &Name, ordered: bool) -> String {
+    let forced = if ordered { "forced " } else { "" };
+    format!("{} remains in {forced}drain mode{}.", name.subject(), name.via_unless(ordered))
 }
 
 /// The name got an address.
@@ -113,14 +127,44 @@ pub(super) fn resolves(name: &Name, host: &str, up: bool, drain: bool) -> String
     format!("{} ('{host}') is {state}/{admin} (resolves again).", name.subject())
 }
 
-/// DRAIN was ordered.
-pub(super) fn enters_drain(name: &Name, tally: &Tally) -> String {
-    format!("{} enters drain state{}", name.subject(), tally.online())
+/// DRAIN began; `ordered` of this very server or inherited.
+pub(super) fn enters_drain(name: &Name, up: bool, ordered: bool, tally: &Tally) -> String {
+    let tally = if up { tally.online() } else { tally.left() };
+    format!("{} enters drain state{}{tally}", name.subject(), name.via_unless(ordered))
 }
 
-/// DRAIN was lifted.
-pub(super) fn leaves_drain(name: &Name, up: bool) -> String {
-    format!("{} is {} (leaving forced drain).", name.subject(), if up { "UP" } else { "DOWN" })
+/// DRAIN was lifted; it was `ordered` of this very server or inherited.
+pub(super) fn leaves_drain(name: &Name, up: bool, ordered: bool) -> String {
+    let (state, forced) = (if up { "UP" } else { "DOWN" }, if ordered { "forced " } else { "" });
+    format!("{} is {state} (leaving {forced}drain){}.", name.subject(), name.via_unless(ordered))
+}
+
+/// What a health counter stands at, for [`checked`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Score {
+    pub(super) health: u32,
+    pub(super) rise: u32,
+    pub(super) fall: u32,
+    /// The server's weight is not 0.
+    pub(super) weighs: bool,
+}
+
+/// A check whose result is news (`option log-health-checks`); `kind` is `Health` or `Agent`.
+pub(super) fn checked(name: &Name, kind: &str, outcome: &CheckOutcome, score: Score) -> String {
+    let Name { backend, server, backup, .. } = name;
+    let backup = if *backup { "backup " } else { "" };
+    let conditionally = if outcome.status == CheckStatus::L7OkConditional { "conditionally " } else { "" };
+    let verdict = if outcome.status.passed() { "succeeded" } else { "failed" };
+    let Score { health, rise, fall, weighs } = score;
+    let (now, of, word) = match health.checked_sub(rise) {
+        Some(above) if weighs => (above + 1, fall, "UP"),
+        Some(above) => (above + 1, fall, "DRAIN"),
+        None => (health, rise, "DOWN"),
+    };
+    let why = reason(outcome);
+    format!(
+        "{kind} check for {backup}server {backend}/{server} {conditionally}{verdict}{why}, status: {now}/{of} {word}."
+    )
 }
 
 /// The last usable server is gone.
@@ -158,7 +202,7 @@ pub(super) fn check_not_sent(name: &Name, why: &str) -> String {
 /// `, changed from CLI`
 pub(super) fn ordered(way: Way) -> &'static str {
     match way {
-        Way::Cli | Way::StateFile => ", changed from CLI",
+        Way::Cli | Way::StateFile | Way::Agent => ", changed from CLI",
         Way::Web => ", changed from Web interface",
     }
 }

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use crate::core::balance::Algorithm;
 use crate::core::filter::{CaptureSpec, HeaderRule};
 use crate::core::health::CheckSpec;
+use crate::core::health::agent::AgentSpec;
 use crate::core::limit::RateLimitSpec;
 use crate::core::log::format::LogFormat;
 use crate::core::pattern::DenyRule;
@@ -237,6 +238,8 @@ pub struct BackendSpec {
     pub request_rules: Vec<HeaderRule>,
     /// Header rules on every response.
     pub response_rules: Vec<HeaderRule>,
+    /// Whether every check whose result is news is logged. HAProxy: `option log-health-checks`.
+    pub log_health_checks: bool,
     /// In configuration order.
     pub servers: Vec<Arc<ServerSpec>>,
     /// What servers added at run time are like.
@@ -333,6 +336,10 @@ pub struct ServerSpec {
     pub cookie: Option<Box<str>>,
     /// Its check; `None` when it is not checked and taken as up.
     pub check: Option<Arc<CheckSpec>>,
+    /// The server whose state it takes over instead of checks of its own, as `backend/server`. HAProxy: `track`.
+    pub track: Option<Box<str>>,
+    /// Its agent check. HAProxy: `agent-check`.
+    pub agent: Option<Arc<AgentSpec>>,
     /// Passive checks. HAProxy: `observe layer7 error-limit N on-error …`.
     pub observe: Option<ObserveSpec>,
     /// Ramp after coming back up.

@@ -10,12 +10,18 @@
 //!   server reads `DOWN` with check status `INI`, because every tool takes `DOWN` for "gets no traffic".
 //! * `return_from_drain: checks` (the default): DRAIN to READY is assumed down until `rise` passes were counted from the
 //!   READY. A server without checks, or with checks switched off, keeps its state, since nothing could bring it back.
+//!
+//! What an agent adds to health is in [`agent`], how a server follows another one (`track`) in [`lead`].
 
+pub mod agent;
+pub mod lead;
 pub mod slowstart;
 #[cfg(test)]
 mod tests;
 mod transition;
 
+pub use agent::AgentAxis;
+pub use lead::Lead;
 pub use slowstart::Ramp;
 pub use transition::{Standing, Transition};
 
@@ -100,6 +106,12 @@ pub struct ServerState {
     pub awaiting_first_check: bool,
     /// The name has no address: MAINT by resolution, whatever was said.
     pub unresolved: bool,
+    /// The health its agent gives it, if it has one.
+    pub agent: Option<AgentAxis>,
+    /// The server it tracks, as `backend/server`, if any.
+    pub tracks: Option<Box<str>>,
+    /// How that server is, once the fleet has told.
+    pub lead: Option<Lead>,
     /// `disabled: true` stood in the configuration (admin flag 4 of `show servers state`).
     pub disabled_in_config: bool,
     /// The configured rules.
@@ -131,6 +143,9 @@ impl ServerState {
             checks_enabled: spec.check.is_some(),
             awaiting_first_check: false,
             unresolved: matches!(spec.address, ServerAddress::Name { .. }),
+            agent: spec.agent.as_ref().map(|_| AgentAxis::START),
+            tracks: spec.track.clone(),
+            lead: None,
             disabled_in_config: spec.disabled,
             policy: Policy {
                 initial: spec.initial,
@@ -185,6 +200,22 @@ impl ServerState {
                 ForcedHealth::Stopping => s.operational = OperationalState::Stopping,
                 ForcedHealth::Up if s.operational.is_up() => {}
                 ForcedHealth::Up => s.operational = s.up(),
+            }
+            false
+        })
+    }
+
+    /// A check passed on condition: the server wants nothing new (`disable_on_404`). Counts as a pass; a server whose
+    /// counter has it up becomes `NOLB`.
+    pub fn checked_conditionally(&mut self) -> Transition {
+        self.transition(|s| {
+            if s.is_in_maintenance() || !s.has_checks() {
+                return false;
+            }
+            s.awaiting_first_check = false;
+            s.count_pass();
+            if s.health >= s.rise && s.agent_allows_up() {
+                s.operational = OperationalState::Stopping;
             }
             false
         })
@@ -258,7 +289,10 @@ impl ServerState {
 
     /// Whether load balancing may give it new requests, weight aside.
     pub fn is_eligible(&self) -> bool {
-        self.admin == AdminState::Ready && !self.unresolved && self.operational.is_up()
+        self.admin == AdminState::Ready
+            && !self.is_in_maintenance()
+            && !self.inherits_drain()
+            && self.operational.is_up()
     }
 
     /// Whether requests bound to it by persistence may go there: also in DRAIN and `NOLB`.
@@ -266,9 +300,14 @@ impl ServerState {
         !self.is_in_maintenance() && self.operational != OperationalState::Stopped
     }
 
-    /// MAINT, by order or because the name has no address.
+    /// MAINT, by order, from the server it tracks, or because the name has no address.
     pub fn is_in_maintenance(&self) -> bool {
-        self.admin == AdminState::Maint || self.unresolved
+        self.admin == AdminState::Maint || self.inherits_maint() || self.unresolved
+    }
+
+    /// DRAIN, by order or from the server it tracks, and not MAINT.
+    pub fn is_draining(&self) -> bool {
+        (self.admin == AdminState::Drain || self.inherits_drain()) && !self.is_in_maintenance()
     }
 
     /// Whether checks exist and are switched on.
@@ -284,17 +323,14 @@ impl ServerState {
     /// Whether time spent now counts as downtime: down, MAINT or DRAIN, but not while nothing is known yet.
     pub fn counts_as_down(&self) -> bool {
         !self.awaiting_first_check
-            && (self.is_in_maintenance()
-                || self.admin == AdminState::Drain
-                || self.operational == OperationalState::Stopped)
+            && (self.is_in_maintenance() || self.is_draining() || self.operational == OperationalState::Stopped)
     }
 
     /// How soon the next check is wanted.
     pub fn pace(&self) -> Pace {
         match (self.operational, self.health) {
-            (OperationalState::Stopped, 0) => Pace::Down,
-            (OperationalState::Stopped, _) => Pace::Moving,
             (_, h) if h >= self.health_max() => Pace::Settled,
+            (OperationalState::Stopped, 0) => Pace::Down,
             _ => Pace::Moving,
         }
     }
@@ -304,37 +340,47 @@ impl ServerState {
         if self.unresolved {
             return "MAINT (resolution)".to_owned();
         }
-        if self.admin == AdminState::Maint {
-            return "MAINT".to_owned();
+        match &self.tracks {
+            Some(lead) if self.inherits_maint() => return format!("MAINT (via {lead})"),
+            _ if self.is_in_maintenance() => return "MAINT".to_owned(),
+            _ => {}
         }
-        let full = self.health >= self.health_max() || !self.has_checks();
-        let counted = |word: &str| {
-            if full {
-                word.to_owned()
-            } else {
-                format!("{word} {}/{}", (self.health + 1).saturating_sub(self.rise), self.fall)
-            }
+        let tally = self.tally();
+        let counted = |word: &str, full: bool| {
+            if full { word.to_owned() } else { format!("{word} {}", tally.fraction()) }
         };
+        let full = tally.is_full() || !tally.checked;
         match self.operational {
-            OperationalState::Running | OperationalState::Starting => match self.admin {
-                AdminState::Drain => counted("DRAIN"),
-                _ if self.has_checks() => counted("UP"),
-                _ => "no check".to_owned(),
+            OperationalState::Running | OperationalState::Starting => match self.is_draining() {
+                true if tally.agent_up.is_some() => "DRAIN (agent)".to_owned(),
+                true => counted("DRAIN", full),
+                false if tally.checked => counted("UP", full),
+                false => "no check".to_owned(),
             },
-            OperationalState::Stopping => counted("NOLB"),
-            OperationalState::Stopped if self.health == 0 => "DOWN".to_owned(),
-            OperationalState::Stopped => format!("DOWN {}/{}", self.health, self.rise),
+            OperationalState::Stopping => counted("NOLB", full),
+            OperationalState::Stopped if tally.agent_up == Some(false) => "DOWN (agent)".to_owned(),
+            OperationalState::Stopped if tally.health == 0 && tally.checked => "DOWN".to_owned(),
+            OperationalState::Stopped if tally.checked || tally.agent_up.is_some() => {
+                format!("DOWN {}", tally.fraction())
+            }
+            OperationalState::Stopped => "DOWN".to_owned(),
         }
     }
 
-    /// HAProxy's `srv_admin_state` bits: 1 MAINT, 4 disabled in the configuration, 8 DRAIN, 32 no address.
+    /// HAProxy's `srv_admin_state` bits: 1 MAINT, 2 MAINT of the tracked server, 4 disabled in the configuration, 8 DRAIN,
+    /// 16 DRAIN of the tracked server, 32 no address.
     pub fn admin_flags(&self) -> u32 {
         let order = match self.admin {
             AdminState::Ready => 0,
             AdminState::Maint => 1,
             AdminState::Drain => 8,
         };
-        order | if self.disabled_in_config { 4 } else { 0 } | if self.unresolved { 32 } else { 0 }
+        let flag = |set: bool, bit: u32| if set { bit } else { 0 };
+        order
+            | flag(self.inherits_maint(), 2)
+            | flag(self.disabled_in_config, 4)
+            | flag(self.inherits_drain(), 16)
+            | flag(self.unresolved, 32)
     }
 
     /// Where the server stands.
@@ -344,6 +390,8 @@ impl ServerState {
             operational: self.operational,
             awaiting: self.awaiting_first_check,
             unresolved: self.unresolved,
+            inherits_maint: self.inherits_maint(),
+            inherits_drain: self.inherits_drain(),
         }
     }
 
@@ -355,13 +403,14 @@ impl ServerState {
         if self.is_in_maintenance() {
             assert_eq!(self.operational, OperationalState::Stopped, "MAINT is never up: {self:?}");
             assert!(!self.awaiting_first_check, "MAINT has no checks to wait for: {self:?}");
-        } else if self.has_checks() {
+        } else if self.has_checks() && self.agent.is_none() {
+            // An agent keeps a server down that its checks have up, and brings one up by hand that they have not.
             let up = self.operational != OperationalState::Stopped;
             assert_eq!(up, self.health >= self.rise, "counter and operational state disagree: {self:?}");
         }
         if self.awaiting_first_check {
             assert_eq!(self.operational, OperationalState::Stopped, "nothing is known, so it is not up: {self:?}");
-            assert!(self.checked, "there is no check to wait for: {self:?}");
+            assert!(self.checked || self.lead.is_some(), "there is no check to wait for: {self:?}");
         }
         if self.operational == OperationalState::Starting {
             assert!(self.policy.ramps, "a ramp that was not configured: {self:?}");
@@ -403,46 +452,58 @@ impl ServerState {
 
     fn return_from_maint(&mut self) {
         self.stop();
-        if self.unresolved || (self.policy.return_from_maint == ReturnFromMaint::Checks && self.has_checks()) {
+        if self.is_in_maintenance() {
             return;
         }
+        if let Some(lead) = self.lead {
+            return self.keep_step(lead, false);
+        }
         if self.has_checks() {
+            if self.policy.return_from_maint == ReturnFromMaint::Checks {
+                return;
+            }
             self.health = self.rise;
         }
-        self.operational = self.up();
+        if self.agent_allows_up() {
+            self.operational = self.up();
+        }
     }
 
     /// The first result of `initial: first` decides alone; it is not a return, so there is no ramp.
     fn first_check(&mut self, passed: bool) -> bool {
         if passed {
             self.health = self.health_max();
-            self.operational = OperationalState::Running;
+            if self.agent_allows_up() {
+                self.operational = OperationalState::Running;
+            }
         }
         !passed
     }
 
-    fn pass(&mut self) -> bool {
+    fn count_pass(&mut self) {
         if self.health < self.health_max() {
             self.health += 1;
             if self.health >= self.rise {
                 self.health = self.health_max();
             }
         }
-        if self.health >= self.rise && !self.operational.is_up() {
+    }
+
+    fn pass(&mut self) -> bool {
+        self.count_pass();
+        if self.health >= self.rise && !self.operational.is_up() && self.agent_allows_up() {
             self.operational = self.up();
         }
         false
     }
 
     fn fail(&mut self) -> bool {
-        if self.health == 0 {
-            return false;
-        }
-        self.health -= 1;
+        let counted = self.health > 0;
+        self.health = self.health.saturating_sub(1);
         if self.health < self.rise {
             self.health = 0;
             self.operational = OperationalState::Stopped;
         }
-        true
+        counted
     }
 }

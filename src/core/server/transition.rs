@@ -13,6 +13,22 @@ pub struct Standing {
     pub awaiting: bool,
     /// The name has no address.
     pub unresolved: bool,
+    /// MAINT comes from the server it tracks.
+    pub inherits_maint: bool,
+    /// DRAIN comes from the server it tracks.
+    pub inherits_drain: bool,
+}
+
+impl Standing {
+    /// MAINT, by order or from the server it tracks.
+    pub fn is_held(&self) -> bool {
+        self.admin == AdminState::Maint || self.inherits_maint
+    }
+
+    /// DRAIN, by order or from the server it tracks, whether or not MAINT stands before it.
+    pub fn is_drained(&self) -> bool {
+        self.admin == AdminState::Drain || self.inherits_drain
+    }
 }
 
 /// What one call changed.
@@ -33,6 +49,8 @@ impl Transition {
         let first_check_failed = self.before.awaiting
             && !self.after.awaiting
             && self.before.admin == self.after.admin
+            && self.before.inherits_maint == self.after.inherits_maint
+            && self.before.inherits_drain == self.after.inherits_drain
             && !self.after.unresolved;
         self.after.operational == OperationalState::Stopped
             && (self.before.operational != OperationalState::Stopped || first_check_failed)
@@ -48,29 +66,36 @@ impl Transition {
         self.after.operational == OperationalState::Stopping && self.before.operational != OperationalState::Stopping
     }
 
-    /// MAINT was ordered.
+    /// MAINT began, by order or from the server it tracks.
     pub fn entered_maint(&self) -> bool {
-        self.before.admin != AdminState::Maint && self.after.admin == AdminState::Maint
+        !self.before.is_held() && self.after.is_held()
     }
 
-    /// MAINT was lifted.
+    /// MAINT was lifted, the last of the two.
     pub fn left_maint(&self) -> bool {
-        self.before.admin == AdminState::Maint && self.after.admin != AdminState::Maint
+        self.before.is_held() && !self.after.is_held()
     }
 
-    /// DRAIN was ordered, from READY.
+    /// DRAIN began, from READY.
     pub fn entered_drain(&self) -> bool {
-        self.before.admin == AdminState::Ready && self.after.admin == AdminState::Drain
+        !self.before.is_drained() && !self.before.is_held() && self.after.is_drained() && !self.after.is_held()
     }
 
     /// DRAIN was lifted, to READY.
     pub fn left_drain(&self) -> bool {
-        self.before.admin == AdminState::Drain && self.after.admin == AdminState::Ready
+        self.before.is_drained() && !self.before.is_held() && !self.after.is_drained() && !self.after.is_held()
+    }
+
+    /// MAINT or DRAIN is given by others than before: by order, or by the server it tracks.
+    pub fn given_otherwise(&self) -> bool {
+        self.before.admin != self.after.admin
+            || self.before.inherits_maint != self.after.inherits_maint
+            || self.before.inherits_drain != self.after.inherits_drain
     }
 
     /// The admin or the operational axis moved (`lastchg` starts anew).
     pub fn moved(&self) -> bool {
-        self.before.admin != self.after.admin
+        self.given_otherwise()
             || self.before.operational != self.after.operational
             || self.before.unresolved != self.after.unresolved
             || self.went_down()

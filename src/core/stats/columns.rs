@@ -8,6 +8,7 @@ use super::rates::{Rate, ServerRates};
 use super::rows::{BackendRow, FrontendRow, Kind, ListenerRow, Row, ServerRow, seconds, since_last_session};
 use super::value::Value;
 use super::value::Value::{S32, U32, U64};
+use crate::core::fleet::agent::AgentEntry;
 use crate::core::health::CheckStatus;
 
 /// A column.
@@ -313,7 +314,8 @@ pub static COLUMNS: &[Column] = &[
         .server(|s| Value::or_empty(s.server.throttle().map(U32)))
         .metric("current_throttle"),
     counted!("lbtot", BS, Lbtot, "Times chosen by load balancing").metric("loadbalanced_total"),
-    column("tracked", "CNS", "The server whose checks decide"),
+    column("tracked", "CNS", "The server whose checks decide")
+        .server(|s| Value::or_empty(s.server.spec.track.as_deref().map(Value::text))),
     column("type", "CGS", "0 frontend, 1 backend, 2 server, 3 listener")
         .frontend(|_| U32(Kind::Frontend.number()))
         .backend(|_| U32(Kind::Backend.number()))
@@ -345,7 +347,7 @@ pub static COLUMNS: &[Column] = &[
     column("check_code", "MOP", "HTTP status of the last check")
         .server(|s| {
             let code = s.server.last_check.as_ref().and_then(|c| c.outcome.code);
-            match reached_layer7(last_status(s)) {
+            match last_status(s).has_code() {
                 true => if_checking(s, U32(code.map_or(0, u32::from))),
                 false => Value::Empty,
             }
@@ -396,7 +398,8 @@ pub static COLUMNS: &[Column] = &[
         let text = s.server.last_check.as_ref().map_or("", |c| &*c.outcome.text);
         if_checking(s, Value::text(text))
     }),
-    column("last_agt", "MOP", "Text of the last agent check"),
+    column("last_agt", "MOP", "Text of the last agent check")
+        .server(|s| Value::or_empty(s.agent().map(|a| Value::text(a.last.as_ref().map_or("", |l| &*l.outcome.text))))),
     timed!("qtime", "MaP", sliding_mean, QueueSlide, "Mean milliseconds in queues over the last 1024 requests")
         .metric_of("queue_time_average_seconds", Shape::Seconds),
     timed!("ctime", "MaP", sliding_mean, ConnectSlide, "Mean milliseconds of connecting")
@@ -405,22 +408,35 @@ pub static COLUMNS: &[Column] = &[
         .metric_of("response_time_average_seconds", Shape::Seconds),
     timed!("ttime", "MaP", sliding_mean, TotalSlide, "Mean milliseconds in all")
         .metric_of("total_time_average_seconds", Shape::Seconds),
-    column("agent_status", "MOP", "Result of the last agent check").metric_of("agent_status", Shape::CheckResult),
-    column("agent_code", "MOP", "Code of the last agent check").metric("agent_code"),
+    column("agent_status", "MOP", "Result of the last agent check")
+        .server(|s| {
+            let running = |a: &AgentEntry| if a.is_running() { "* " } else { "" };
+            Value::or_empty(s.agent().map(|a| Value::text(format!("{}{}", running(a), a.status().word()))))
+        })
+        .metric_of("agent_status", Shape::CheckResult),
+    column("agent_code", "MOP", "Code of the last agent check")
+        .server(|s| Value::or_empty(s.agent().filter(|a| a.status().has_code()).map(|_| U32(0))))
+        .metric("agent_code"),
     column("agent_duration", "MDP", "Milliseconds the last agent check took")
+        .server(|s| {
+            let millis = |a: &AgentEntry| a.last.as_ref().map_or(0, |last| last.outcome.duration.as_millis());
+            Value::or_empty(s.agent().map(|a| U64(u64::try_from(millis(a)).unwrap_or(u64::MAX))))
+        })
         .metric_of("agent_duration_seconds", Shape::Seconds),
     column("check_desc", "MOP", "Result of the last check, in words")
         .server(|s| if_checking(s, Value::text(last_status(s).description()))),
-    column("agent_desc", "MOP", "Result of the last agent check, in words"),
+    column("agent_desc", "MOP", "Result of the last agent check, in words")
+        .server(|s| Value::or_empty(s.agent().map(|a| Value::text(a.status().description())))),
     column("check_rise", "CGS", "Passes in a row that bring it up")
         .server(|s| if_checking(s, U32(s.server.state.rise))),
     column("check_fall", "CGS", "Failures in a row that take it down")
         .server(|s| if_checking(s, U32(s.server.state.fall))),
     column("check_health", "CGS", "Health counter, 0 to rise+fall-1")
         .server(|s| if_checking(s, U32(s.server.state.health))),
-    column("agent_rise", "CGS", "Agent's rise, always 1"),
-    column("agent_fall", "CGS", "Agent's fall, always 1"),
-    column("agent_health", "CGS", "Agent's health counter"),
+    column("agent_rise", "CGS", "Agent's rise, always 1").server(|s| Value::or_empty(s.agent().map(|_| U32(1)))),
+    column("agent_fall", "CGS", "Agent's fall, always 1").server(|s| Value::or_empty(s.agent().map(|_| U32(1)))),
+    column("agent_health", "CGS", "Agent's health counter, 0 or 1")
+        .server(|s| Value::or_empty(s.server.state.agent.filter(|a| a.enabled).map(|a| U32(a.health())))),
     column("addr", "CGS", "Address and port")
         .server(|s| match s.view.legends {
             true => Value::or_empty(s.address().map(Value::text)),
@@ -565,11 +581,6 @@ fn stamp(cell: &std::sync::atomic::AtomicI64) -> i64 {
 
 fn last_status(s: ServerRow<'_>) -> CheckStatus {
     s.server.last_check.as_ref().map_or(CheckStatus::Initializing, |c| c.outcome.status)
-}
-
-/// Only then `check_code` is shown.
-fn reached_layer7(status: CheckStatus) -> bool {
-    matches!(status, CheckStatus::L7Ok | CheckStatus::L7Status)
 }
 
 /// Only then `check_duration` is shown.

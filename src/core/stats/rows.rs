@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::counters::Counter;
 use super::rates::Rates;
+use crate::core::fleet::agent::AgentEntry;
 use crate::core::fleet::live::{ListenerLive, ServerLive};
 use crate::core::fleet::snapshot::{ConnectTo, FrontendView};
 use crate::core::fleet::spec::ListenerSpec;
@@ -229,6 +230,11 @@ impl<'a> ServerRow<'a> {
     /// Checks are being made: the check columns are shown. They are paused in MAINT.
     pub(super) fn checks_running(&self) -> bool {
         self.checks_enabled() && !self.server.state.is_in_maintenance()
+    }
+
+    /// Its agent, if one is asked: the agent columns are shown, in MAINT too.
+    pub(super) fn agent(&self) -> Option<&'a AgentEntry> {
+        self.server.agent.as_ref().filter(|_| self.server.state.has_agent())
     }
 
     /// `addr`

@@ -2,7 +2,7 @@
 
 use super::spec::AccessLevel;
 use crate::core::fleet::ServerEntry;
-use crate::core::fleet::event::{Event, ForcedHealth, Origin};
+use crate::core::fleet::event::{AgentOrder, Event, ForcedHealth, Origin};
 use crate::core::server::AdminState;
 
 /// What came of a form: the code in the address that the client is sent on to.
@@ -138,10 +138,18 @@ pub static ACTIONS: &[Action] = &[
         "will count as down until enough checks have passed",
         |s, by| health(s, ForcedHealth::Down, by),
     ),
-    action("dagent", None, Operator, "will not ask their agents any more", |_, _| Deed::Nothing),
-    action("eagent", None, Operator, "will ask their agents again", |_, _| Deed::Nothing),
-    action("arunn", None, Operator, "will count as up for their agents", |_, _| Deed::Nothing),
-    action("adown", None, Operator, "will count as down for their agents", |_, _| Deed::Nothing),
+    action("dagent", Some("Agent: disable checks"), Operator, "will not ask their agents any more", |s, _| {
+        agent(s, AgentOrder::Enable(false))
+    }),
+    action("eagent", Some("Agent: enable checks"), Operator, "will ask their agents again", |s, _| {
+        agent(s, AgentOrder::Enable(true))
+    }),
+    action("arunn", Some("Agent: force UP"), Operator, "will count as up for their agents", |s, by| {
+        agent(s, AgentOrder::Health { up: true, by })
+    }),
+    action("adown", Some("Agent: force DOWN"), Operator, "will count as down for their agents", |s, by| {
+        agent(s, AgentOrder::Health { up: false, by })
+    }),
     action("shutdown", Some("Kill sessions"), Admin, "will have every open request and websocket cut off", |_, _| {
         Deed::EndSessions
     }),
@@ -174,6 +182,16 @@ fn checks(server: &ServerEntry, enabled: bool) -> Deed {
     match server.spec.check {
         Some(_) => Deed::Event(Event::SetChecks { server: server.id, enabled }),
         None => Deed::Nothing,
+    }
+}
+
+/// Servers without an agent have none to switch, and one that is not asked has nothing to say.
+fn agent(server: &ServerEntry, order: AgentOrder) -> Deed {
+    let asked = server.state.agent.is_some_and(|agent| agent.enabled);
+    match (&server.spec.agent, &order) {
+        (None, _) => Deed::Nothing,
+        (Some(_), AgentOrder::Health { .. }) if !asked => Deed::Nothing,
+        (Some(_), _) => Deed::Event(Event::OrderAgent { server: server.id, order }),
     }
 }
 

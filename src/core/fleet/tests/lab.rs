@@ -9,6 +9,7 @@ use crate::core::fleet::saved::SavedState;
 use crate::core::fleet::snapshot::{BackendView, ServerView};
 use crate::core::fleet::spec::*;
 use crate::core::fleet::{Fleet, Refusal, ServerEntry};
+use crate::core::health::agent::{AgentAnswer, AgentOutcome};
 use crate::core::health::{CheckOutcome, CheckStatus};
 use crate::core::server::AdminState;
 
@@ -22,6 +23,8 @@ pub(crate) struct Lab {
     pub(crate) effects: Vec<Effect>,
     /// Probes under way.
     pub(crate) probes: BTreeMap<ServerId, u64>,
+    /// Agents being asked.
+    pub(crate) questions: BTreeMap<ServerId, u64>,
     /// Look-ups under way.
     pub(crate) look_ups: Vec<ServerId>,
 }
@@ -48,8 +51,9 @@ impl Lab {
     pub(crate) fn with(spec: &FleetSpec, saved: &SavedState) -> Lab {
         let start = Instant::now();
         let (fleet, effects) = Fleet::new(spec, 3, saved, 7, start);
+        let (probes, questions) = (BTreeMap::new(), BTreeMap::new());
         let mut lab =
-            Lab { fleet, now: start, start, logs: vec![], effects: vec![], probes: BTreeMap::new(), look_ups: vec![] };
+            Lab { fleet, now: start, start, logs: vec![], effects: vec![], probes, questions, look_ups: vec![] };
         lab.take(effects);
         lab
     }
@@ -66,6 +70,10 @@ impl Lab {
                 Effect::Probe { server, ticket, .. } => {
                     assert!(self.fleet.server(*server).unwrap().check_running);
                     self.probes.insert(*server, *ticket);
+                }
+                Effect::AskAgent { server, ticket, .. } => {
+                    assert!(self.fleet.server(*server).unwrap().agent.as_ref().unwrap().is_running());
+                    self.questions.insert(*server, *ticket);
                 }
                 Effect::Resolve { server, .. } => self.look_ups.push(*server),
                 _ => {}
@@ -177,6 +185,28 @@ impl Lab {
         self.apply(Event::Checked { server, ticket, outcome });
     }
 
+    /// Waits until this server's agent is being asked, without letting any check finish; it answers.
+    pub(crate) fn agent(&mut self, name: &str, answer: AgentAnswer) {
+        let server = self.id(name);
+        let deadline = self.now + Duration::from_secs(60);
+        while !self.questions.contains_key(&server) {
+            assert!(self.tick(deadline), "the agent of {name} is not asked");
+        }
+        let ticket = self.questions.remove(&server).unwrap();
+        let outcome = AgentOutcome { answer, duration: Duration::from_millis(2) };
+        self.apply(Event::AgentAnswered { server, ticket, outcome, at: by_cli().at });
+    }
+
+    /// The same with a line.
+    pub(crate) fn says(&mut self, name: &str, line: &str) {
+        self.agent(name, AgentAnswer::Line(line.into()));
+    }
+
+    pub(crate) fn order_agent(&mut self, name: &str, order: AgentOrder) {
+        let server = self.id(name);
+        self.apply(Event::OrderAgent { server, order });
+    }
+
     pub(crate) fn pass(&mut self, name: &str) {
         self.answer(name, passed());
     }
@@ -203,6 +233,7 @@ impl Lab {
             Effect::Publish => "publish",
             Effect::Dispatch(_) => "dispatch",
             Effect::Probe { .. } => "probe",
+            Effect::AskAgent { .. } => "ask",
             Effect::Resolve { .. } => "resolve",
             Effect::Log { .. } => "log",
             Effect::ShutdownSessions { .. } => "shutdown",
