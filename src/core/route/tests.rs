@@ -212,7 +212,7 @@ fn lists_choose_routes_and_backends() {
     let map = |default| {
         RouteAction::HostMap(HostMap {
             map: PatternId(0),
-            default: default,
+            default,
             named: vec![BackendIndex(1), BackendIndex(0)],
         })
     };
