@@ -34,6 +34,7 @@ use crate::runtime::buffer::{BUFFER_BYTES, BufferShelf, LARGE_BUFFER_BYTES};
 use crate::runtime::clock;
 use crate::runtime::shared::Shared;
 use crate::runtime::socket::Socket;
+use crate::runtime::throttle::Throttles;
 use crate::runtime::worker::{Handover, WorkerHandle, WorkerOrder};
 
 /// How long log lines wait for company.
@@ -464,18 +465,30 @@ async fn accept_loop(worker: Rc<Worker>, bind: usize) {
         }
         let of_frontend = of_frontend.enter().await;
         let of_process = shared.connections.enter().await;
-        throttles.connections.pass().await;
-        throttles.sessions.pass().await;
-        if let Some(throttle) = throttles.frontends.get(frontend) {
-            throttle.pass().await;
-        }
-        if tls {
-            throttles.tls.pass().await;
+        if !shared.is_draining() {
+            tokio::select! {
+                biased;
+                () = await_turn(throttles, frontend, tls) => {}
+                // Who was taken in is served before the process ends, and nobody comes after.
+                () = worker.drain.notified() => {}
+            }
         }
         let arrival = Arrival { bind, socket, peer, places: (of_process, of_frontend) };
         if let Some(arrival) = hand_over(&worker, arrival) {
             welcome(&worker, arrival);
         }
+    }
+}
+
+/// Waits until all rates let one more connection of this frontend through.
+async fn await_turn(throttles: &Throttles, frontend: usize, tls: bool) {
+    throttles.connections.pass().await;
+    throttles.sessions.pass().await;
+    if let Some(throttle) = throttles.frontends.get(frontend) {
+        throttle.pass().await;
+    }
+    if tls {
+        throttles.tls.pass().await;
     }
 }
 

@@ -63,11 +63,21 @@ impl Acceptor {
         }
     }
 
-    /// Makes the kernel take in clients again.
-    pub fn listen(&self, backlog: u32) -> io::Result<()> {
+    /// Makes the kernel take in clients again, after [`Acceptor::refuse`].
+    ///
+    /// The runtime has learnt that the socket was shut and takes that for final: it would find it readable ever after
+    /// and ask for clients without a pause. So the socket is registered anew, once it listens.
+    ///
+    /// # Errors
+    /// It cannot listen, or cannot be watched. It is closed then.
+    pub fn listen_again(self, backlog: u32) -> io::Result<Acceptor> {
         match self {
-            Acceptor::Tcp(_) => self.raw().listen(backlog.min(i32::MAX as u32) as i32),
-            Acceptor::Unix(_) => Ok(()),
+            Acceptor::Tcp(listener) => {
+                let listener = listener.into_std()?;
+                SockRef::from(&listener).listen(backlog.min(i32::MAX as u32) as i32)?;
+                Ok(Acceptor::Tcp(TcpListener::from_std(listener)?))
+            }
+            unix @ Acceptor::Unix(_) => Ok(unix),
         }
     }
 

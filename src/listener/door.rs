@@ -128,10 +128,11 @@ impl Door {
         if let Some(path) = &self.file {
             std::fs::rename(aside(path), path)?;
         }
-        match &*self.acceptor.borrow() {
-            Some(acceptor) => acceptor.listen(self.backlog),
-            None => Ok(()),
+        let mut acceptor = self.acceptor.borrow_mut();
+        if let Some(refusing) = acceptor.take() {
+            *acceptor = Some(refusing.listen_again(self.backlog)?);
         }
+        Ok(())
     }
 
     fn shut(&self) {
@@ -251,6 +252,32 @@ mod tests {
                 assert!(woken.expect("it is woken").unwrap());
             })
             .await;
+    }
+
+    #[derive(Default)]
+    struct Wakes(std::sync::atomic::AtomicUsize);
+
+    impl std::task::Wake for Wakes {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_door_that_opened_again_sleeps_while_nobody_comes() {
+        let mut opened = bind::open(&bind_of(BindAddress::Tcp((Ipv4Addr::LOCALHOST, 0).into())), 1).unwrap();
+        let door = Door::open(opened.remove(0), 64, None).unwrap();
+        for _ in 0..2 {
+            door.set(FrontendStatus::Paused).unwrap();
+            // The kernel's word that the socket was shut reaches the runtime.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            door.set(FrontendStatus::Open).unwrap();
+            let wakes = std::sync::Arc::new(Wakes::default());
+            let waker = Waker::from(wakes.clone());
+            assert!(door.poll_next(&mut std::task::Context::from_waker(&waker)).is_pending());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            assert_eq!(wakes.0.load(std::sync::atomic::Ordering::Relaxed), 0, "woken for nothing");
+        }
     }
 
     #[tokio::test]

@@ -87,7 +87,7 @@ fn what_looks_at_the_process_tells_of_this_process() {
         let threads = sockets.ask("user", "show threads\n").await;
         assert_eq!(threads.lines().filter(|line| line.starts_with("* Thread ")).count(), 1, "{threads}");
         let program = std::env::current_exe().unwrap().display().to_string();
-        assert!(sockets.ask("user", "show libs\n").await.contains(&format!(") {program}\n")));
+        assert!(sockets.ask("operator", "show libs\n").await.contains(&format!(") {program}\n")));
         assert!(sockets.ask("user", "show pools\n").await.contains(" bytes resident.\n"));
         assert!(sockets.ask("user", "show profiling\n").await.starts_with("Per-task CPU profiling"));
         assert!(sockets.ask("operator", "show activity\n").await.contains("\nrequests: 10\n"));

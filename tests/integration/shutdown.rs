@@ -102,6 +102,22 @@ fn tunnels_that_are_cut_in_the_end_are_logged() {
 }
 
 #[test]
+fn whoever_waits_for_a_rate_is_served_before_the_end() {
+    let origin = Origin::named("s1");
+    let mut site = Site::of(&[&origin]).global("grace", "20s").global("maxsessrate", "1").start();
+    let mut clients: Vec<_> = (0..6).map(|_| site.client()).collect();
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    until("one to be let in", || origin.requests_other_than("/health") > 0);
+    site.signal(Signal::SIGTERM);
+    for client in &mut clients {
+        assert_eq!(client.answer().status(), 200);
+    }
+    assert!(site.wait_exit().success());
+}
+
+#[test]
 fn a_second_signal_leaves_at_once() {
     let gate = Gate::new();
     let origin = gated(&gate);

@@ -7,13 +7,28 @@ use std::time::Duration;
 use fastrand::Rng;
 use lockgate::core::balance::Algorithm;
 use lockgate::core::fleet::spec::*;
+use lockgate::core::health::agent::AgentSpec;
 use lockgate::core::health::{CheckKind, CheckSpec};
 use lockgate::core::route::FixedAnswer;
 
 /// One to three backends of one to six servers.
 pub fn draw(rng: &mut Rng) -> FleetSpec {
-    let backends = (0..rng.u32(1..=3)).map(|n| Arc::new(backend(rng, n))).collect();
-    FleetSpec { frontends: vec![], backends }
+    let mut backends: Vec<BackendSpec> = (0..rng.u32(1..=3)).map(|n| backend(rng, n)).collect();
+    follow(rng, &mut backends);
+    FleetSpec { frontends: vec![], backends: backends.into_iter().map(Arc::new).collect() }
+}
+
+/// The last server of some backends tracks the first of all, if that is checked.
+fn follow(rng: &mut Rng, backends: &mut [BackendSpec]) {
+    if backends[0].servers[0].check.is_none() {
+        return;
+    }
+    for (backend, at) in backends.iter_mut().zip(0..) {
+        if let Some(last) = backend.servers.last_mut().filter(|last| (at > 0 || *last.name != *"s0") && rng.bool()) {
+            let track = Some("be0/s0".into());
+            *last = Arc::new(ServerSpec { track, check: None, observe: None, agent: None, ..(**last).clone() });
+        }
+    }
 }
 
 fn backend(rng: &mut Rng, number: u32) -> BackendSpec {
@@ -81,7 +96,7 @@ pub fn server(rng: &mut Rng, number: u32, capped: bool) -> ServerSpec {
         cookie: None,
         check: checked.then(|| Arc::new(check(rng))),
         track: None,
-        agent: None,
+        agent: (rng.u32(0..5) == 0).then(|| Arc::new(agent(rng))),
         observe: checked.then_some(ObserveSpec { layer7: true, error_limit: 3, on_error }),
         slowstart: (rng.u32(0..3) == 0).then(|| Duration::from_millis(rng.u64(500..30_000))),
         initial: match rng.u32(0..4) {
@@ -93,6 +108,12 @@ pub fn server(rng: &mut Rng, number: u32, capped: bool) -> ServerSpec {
         return_from_maint: if rng.u32(0..3) == 0 { ReturnFromMaint::Checks } else { ReturnFromMaint::Up },
         on_marked_down_shutdown: rng.u32(0..3) == 0,
     }
+}
+
+fn agent(rng: &mut Rng) -> AgentSpec {
+    let address = rng.bool().then(|| ip(300));
+    let interval = Duration::from_millis(rng.u64(500..4000));
+    AgentSpec { port: 5555, address, send: "".into(), interval, timeout: Duration::from_millis(400) }
 }
 
 fn check(rng: &mut Rng) -> CheckSpec {

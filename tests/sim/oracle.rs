@@ -27,6 +27,10 @@ struct Debt {
     return_from_maint: ReturnFromMaint,
     /// The probe whose result will count.
     ticket: Option<u64>,
+    /// Its agent said down, and nobody has said otherwise since.
+    down_by_agent: bool,
+    /// The server it tracks.
+    lead: Option<ServerId>,
 }
 
 /// The promises of all servers.
@@ -49,6 +53,8 @@ impl Debt {
             return_from_drain: spec.return_from_drain,
             return_from_maint: spec.return_from_maint,
             ticket: None,
+            down_by_agent: false,
+            lead: None,
         };
         debt.start();
         debt
@@ -77,7 +83,10 @@ impl Debt {
 
 impl Oracle {
     pub fn new(fleet: &Fleet) -> Oracle {
-        let debt = |s: &lockgate::core::fleet::ServerEntry| Debt::new(&s.spec, s.state.admin, s.state.checks_enabled);
+        let debt = |s: &lockgate::core::fleet::ServerEntry| Debt {
+            lead: s.spec.track.as_deref().map(|lead| fleet.find_server(lead).expect("a server that is tracked stays")),
+            ..Debt::new(&s.spec, s.state.admin, s.state.checks_enabled)
+        };
         Oracle(fleet.servers().map(|s| (s.id, debt(s))).collect())
     }
 
@@ -154,13 +163,22 @@ impl Oracle {
         let debt = self.debt(server);
         match health {
             _ if debt.admin == AdminState::Maint => {}
-            ForcedHealth::Up => debt.owe(0),
+            ForcedHealth::Up => {
+                debt.owe(0);
+                debt.down_by_agent = false;
+            }
             ForcedHealth::Down => debt.owe(debt.rise),
             ForcedHealth::Stopping => {
                 debt.owe(1);
                 debt.stopping = true;
+                debt.down_by_agent = false;
             }
         }
+    }
+
+    /// What an agent says of health.
+    pub fn agent(&mut self, server: ServerId, up: bool) {
+        self.debt(server).down_by_agent = !up;
     }
 
     /// A name got its first address.
@@ -183,7 +201,10 @@ impl Oracle {
         if debt.owes > 0 {
             return Err(format!("{server:?} has not had its passes: {debt:?}"));
         }
-        Ok(())
+        if debt.down_by_agent {
+            return Err(format!("the agent of {server:?} has it down: {debt:?}"));
+        }
+        debt.lead.map_or(Ok(()), |lead| self.may_pick(lead))
     }
 
     /// May it be given a request that is bound to it?
@@ -192,6 +213,6 @@ impl Oracle {
         if debt.admin == AdminState::Maint {
             return Err(format!("{server:?} is in maintenance: {debt:?}"));
         }
-        Ok(())
+        debt.lead.map_or(Ok(()), |lead| self.may_bind(lead))
     }
 }

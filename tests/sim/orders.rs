@@ -37,10 +37,12 @@ impl World {
                     1 => ForcedHealth::Stopping,
                     _ => ForcedHealth::Up,
                 };
-                if self.fleet.server(server).is_some_and(|s| !s.state.is_in_maintenance()) {
+                let state = self.fleet.server(server).map(|s| (s.state.is_in_maintenance(), s.spec.track.is_some()));
+                if state == Some((false, false)) {
                     self.oracle.health(server, health);
                 }
-                self.apply(Event::SetHealth { server, health, by });
+                let follows = state.is_some_and(|(_, follows)| follows);
+                assert_ne!(self.try_order(Event::SetHealth { server, health, by }), follows);
             }
             13..15 => {
                 let weight = match self.rng.u32(0..3) {
@@ -96,12 +98,15 @@ impl World {
         self.tally.added += 1;
     }
 
-    /// Refused unless the server is in maintenance and idle.
+    /// Refused unless the server is in maintenance, idle, and tracked by none.
     fn delete_server(&mut self, server: ServerId) {
-        let idle = self
-            .fleet
-            .server(server)
-            .is_some_and(|s| s.state.is_in_maintenance() && s.live.inflight.now() == 0 && s.live.queued.now() == 0);
+        let lead = self.fleet.find_server("be0/s0").ok() == Some(server);
+        let is_followed = lead && self.fleet.servers().any(|s| s.spec.track.is_some());
+        let idle = !is_followed
+            && self
+                .fleet
+                .server(server)
+                .is_some_and(|s| s.state.is_in_maintenance() && s.live.inflight.now() == 0 && s.live.queued.now() == 0);
         if self.truth.len() == 1 {
             return;
         }

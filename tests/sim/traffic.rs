@@ -107,6 +107,7 @@ impl World {
     }
 
     fn run(&mut self, id: RequestId, view: Arc<BackendView>, index: u32) {
+        self.tally.followed += u64::from(view.servers[index as usize].spec.track.is_some());
         self.requests.insert(id, Request { view, phase: Phase::Running(index) });
         let mean = if self.rng.u32(0..8) == 0 { Duration::from_secs(4) } else { Duration::from_millis(150) };
         let wait = self.about(mean);

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use fastrand::Rng;
 use lockgate::core::fleet::event::{Effect, Event};
@@ -11,8 +11,10 @@ use lockgate::core::fleet::saved::SavedState;
 use lockgate::core::fleet::snapshot::Snapshot;
 use lockgate::core::fleet::spec::{FleetSpec, ServerId, ServerSpec};
 use lockgate::core::fleet::{Fleet, ServerEntry};
+use lockgate::core::health::agent::{AgentAnswer, AgentOutcome};
 use lockgate::core::health::{CheckOutcome, CheckStatus};
 use lockgate::core::queue;
+use lockgate::core::server::AdminState;
 
 use crate::map;
 use crate::oracle::Oracle;
@@ -45,10 +47,12 @@ pub struct Tally {
     pub publications: u64,
     pub added: u64,
     pub deleted: u64,
+    pub agents_heard: u64,
+    pub followed: u64,
 }
 
 impl Tally {
-    fn fields(&mut self) -> [&mut u64; 21] {
+    fn fields(&mut self) -> [&mut u64; 23] {
         [
             &mut self.requests,
             &mut self.served,
@@ -71,6 +75,8 @@ impl Tally {
             &mut self.publications,
             &mut self.added,
             &mut self.deleted,
+            &mut self.agents_heard,
+            &mut self.followed,
         ]
     }
 
@@ -93,6 +99,7 @@ impl Tally {
 pub enum Happening {
     Checked { server: ServerId, ticket: u64 },
     LookedUp { server: ServerId },
+    AgentAnswers { server: ServerId, ticket: u64 },
     Arrival,
     Departure(RequestId),
     Woken(RequestId),
@@ -149,6 +156,8 @@ pub struct World {
     pub outdated: Arc<Snapshot>,
     pub truth: BTreeMap<ServerId, Truth>,
     pub oracle: Oracle,
+    /// The question to each agent whose answer will count.
+    questions: BTreeMap<ServerId, u64>,
     /// Requests under way: running or waiting.
     pub requests: BTreeMap<RequestId, Request>,
     pub next_request: RequestId,
@@ -185,6 +194,7 @@ impl World {
             published,
             fleet,
             truth,
+            questions: BTreeMap::new(),
             requests: BTreeMap::new(),
             next_request: 0,
             due: BinaryHeap::new(),
@@ -259,6 +269,7 @@ impl World {
         match happening {
             Happening::Checked { server, ticket } => self.check_comes_back(server, ticket),
             Happening::LookedUp { server } => self.look_up_comes_back(server),
+            Happening::AgentAnswers { server, ticket } => self.agent_answers(server, ticket),
             Happening::Departure(id) => self.request_is_served(id),
             Happening::Woken(id) => self.stream_wakes_up(id),
             Happening::QueueTimeout(id) => self.request_times_out(id),
@@ -354,6 +365,41 @@ impl World {
         }
     }
 
+    fn agent_answers(&mut self, server: ServerId, ticket: u64) {
+        let (words, admin, up) = match self.rng.u32(0..12) {
+            0 => ("down # broken", None, Some(false)),
+            1 => ("drain", Some(AdminState::Drain), None),
+            2 => ("maint 10%", Some(AdminState::Maint), None),
+            3 | 4 => ("ready 100%", Some(AdminState::Ready), None),
+            5 => ("ready up 250% maxconn:3", Some(AdminState::Ready), Some(true)),
+            6 => ("bogus\0 maxconn:0 0%", None, None),
+            7 => ("", None, None),
+            _ => ("up", None, Some(true)),
+        };
+        let (answer, admin, up) = match self.rng.u32(0..10) {
+            0 => (AgentAnswer::Incomplete, None, None),
+            1 => (AgentAnswer::Failed(CheckStatus::L7Timeout, "".into()), None, None),
+            _ => (AgentAnswer::Line(words.into()), admin, up),
+        };
+        let outcome = AgentOutcome { answer, duration: Duration::from_millis(1) };
+        let at = SystemTime::UNIX_EPOCH + (self.now - self.start);
+        let event = Event::AgentAnswered { server, ticket, outcome, at };
+        if self.is_gone(server, &event) {
+            return;
+        }
+        if self.questions.get(&server) == Some(&ticket) {
+            self.questions.remove(&server);
+            self.tally.agents_heard += 1;
+            if let Some(admin) = admin {
+                self.oracle.admin(server, admin);
+            }
+            if let Some(up) = up {
+                self.oracle.agent(server, up);
+            }
+        }
+        self.apply(event);
+    }
+
     fn look_up_comes_back(&mut self, server: ServerId) {
         let answer = Ok(vec![map::ip(1)]);
         if self.is_gone(server, &Event::Resolved { server, answer, ttl: Duration::ZERO }) {
@@ -406,7 +452,11 @@ impl World {
                         self.later(wait, Happening::Checked { server, ticket });
                     }
                 }
-                Effect::AskAgent { server, .. } => panic!("{server:?} has no agent in this world"),
+                Effect::AskAgent { server, ticket, .. } => {
+                    self.questions.insert(server, ticket);
+                    let wait = self.about(Duration::from_millis(100));
+                    self.later(wait, Happening::AgentAnswers { server, ticket });
+                }
                 Effect::Resolve { server, .. } => {
                     self.tally.look_ups += 1;
                     let wait = self.about(Duration::from_millis(30));
@@ -447,6 +497,7 @@ impl World {
                 h,
                 Happening::Checked { .. }
                     | Happening::LookedUp { .. }
+                    | Happening::AgentAnswers { .. }
                     | Happening::Departure(_)
                     | Happening::Woken(_)
                     | Happening::QueueTimeout(_)
@@ -472,6 +523,7 @@ impl World {
         }
         assert_eq!(fleet.saved_state(), saved);
         self.oracle = Oracle::new(&fleet);
+        self.questions.clear();
         self.fleet = fleet;
         self.published = self.fleet.snapshot().clone();
         self.outdated = self.published.clone();

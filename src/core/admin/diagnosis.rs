@@ -72,7 +72,7 @@ pub(super) fn parse(words: &[&str]) -> Option<Order> {
         "threads" => (Level::User, Command::Diagnose(D::Threads)),
         "tasks" => (Level::User, Command::Diagnose(D::Tasks)),
         "profiling" => (Level::User, Command::Diagnose(D::Profiling)),
-        "libs" => (Level::User, Command::Diagnose(D::Libraries)),
+        "libs" => (Level::Operator, Command::Diagnose(D::Libraries)),
         "resolvers" => (Level::User, Command::Diagnose(D::Resolvers(first))),
         "events" => (Level::User, Command::Diagnose(events(rest))),
         "peers" if first.is_some() => (Level::User, refused(texts::NO_PEERS)),
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn orders() {
         let level = |line: &str| parse(&line.split(' ').collect::<Vec<_>>()).map(|order| order.level);
-        for line in ["show env", "show fd", "show activity", "show startup-logs"] {
+        for line in ["show env", "show fd", "show activity", "show startup-logs", "show libs"] {
             assert_eq!(level(line), Some(Level::Operator), "{line}");
         }
         for line in ["show pools", "show threads", "show events buf0", "show resolvers x", "show tls-keys"] {

@@ -78,7 +78,7 @@ static COMMANDS: &[Entry] = &[
     entry("show events [<sink>] [-n]", "list the sinks of events, or show one's events", Level::User),
     entry("show fd [-!plcfbsd]* [<n>]", "list the open descriptors", Level::Operator),
     entry("show info [desc|json|typed|float]*", "show the process's state", Level::User),
-    entry("show libs", "list the object files in memory", Level::User),
+    entry("show libs", "list the object files in memory", Level::Operator),
     entry("show map [[@<ver>] <map>]", "list the maps, or show one's entries", Level::User),
     entry("show peers", "nothing: there are no peers", Level::User),
     entry("show pools", "show what workers keep for reuse", Level::User),

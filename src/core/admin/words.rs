@@ -26,7 +26,12 @@ pub fn commands(line: &str) -> Vec<Vec<String>> {
         if words.len() == WORDS_MAX {
             words.truncate(WORDS_MAX);
             word = None;
-            while chars.next_if(|next| *next != ';').is_some() {}
+            // An escaped `;` belongs to a word here, too: it must not begin a command.
+            while let Some(dropped) = chars.next_if(|next| *next != ';') {
+                if dropped == '\\' {
+                    let _ = chars.next_if(|next| matches!(next, ' ' | ';' | '\\'));
+                }
+            }
         }
     }
     words.extend(word);
@@ -76,6 +81,9 @@ mod tests {
         let found = commands(&line);
         assert_eq!((found.len(), found[0].len()), (2, WORDS_MAX));
         assert_eq!(found[1], ["next"]);
+        let line = "w ".repeat(WORDS_MAX) + r"a\;disable server web/a; next";
+        let found = commands(&line);
+        assert_eq!((found.len(), found[0].len()), (2, WORDS_MAX), "an escaped `;` behind the last word parts nothing");
     }
 
     proptest! {

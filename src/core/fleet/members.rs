@@ -12,15 +12,19 @@ use super::apply::Turn;
 use super::event::Effect;
 use super::live::ServerLive;
 use super::snapshot::ServerView;
-use super::spec::{BackendIndex, ServerId, ServerSpec};
+use super::spec::{BackendIndex, ServerAddress, ServerId, ServerSpec};
 use super::{BackendEntry, Fleet, Refusal, ServerEntry};
 use crate::core::server::AdminState;
 
-/// Results of probes and look-ups and workers' reports about a deleted server have arrived by then.
+/// Answers of name servers and workers' reports of errors about a deleted server have arrived by then. They name its
+/// place; results of checks and agents carry a ticket and need no rest.
 const PLACE_RESTS: Duration = Duration::from_secs(60);
 
 /// Servers of one backend at once, so that a script that only adds comes to an end.
 pub(super) const SERVERS_MAX: usize = 10_000;
+
+/// Places of one backend, those of deleted servers included that rest or that a worker still has in a picture.
+const PLACES_MAX: usize = 2 * SERVERS_MAX;
 
 /// The place of a server that was deleted.
 #[derive(Debug)]
@@ -44,7 +48,8 @@ pub(super) fn position(servers: &[ServerEntry], index: u32) -> Option<usize> {
 impl Deleted {
     /// Nobody holds a picture of it any more but the newest one, which shows it as deleted, and nobody is on it.
     fn is_forgotten(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.at) >= PLACE_RESTS
+        let heard_of = matches!(self.spec.address, ServerAddress::Name { .. }) || self.spec.observe.is_some();
+        (!heard_of || now.saturating_duration_since(self.at) >= PLACE_RESTS)
             && Arc::strong_count(&self.live) <= 2
             && self.live.inflight.now() == 0
             && self.live.queued.now() == 0
@@ -66,6 +71,15 @@ impl Deleted {
 }
 
 impl BackendEntry {
+    /// Gives up places at the end that nobody will ask for any more.
+    fn shed_places(&mut self, now: Instant) {
+        while self.deleted.last().is_some_and(|last| {
+            last.index as usize + 1 == self.servers.len() + self.deleted.len() && last.is_forgotten(now)
+        }) {
+            self.deleted.pop();
+        }
+    }
+
     /// A place for one more server: that of a deleted one, or a new one.
     fn take_place(&mut self, now: Instant) -> u32 {
         match self.deleted.iter().position(|d| d.is_forgotten(now)) {
@@ -113,8 +127,12 @@ impl Fleet {
         {
             return refuse(format!("'id' : custom id {sid} is already used in backend or is not a number from 1 on."));
         }
-        if backend.servers.len() + backend.deleted.len() >= SERVERS_MAX {
+        if backend.servers.len() >= SERVERS_MAX {
             return refuse(format!("A backend has at most {SERVERS_MAX} servers."));
+        }
+        backend.shed_places(turn.now);
+        if backend.servers.len() + backend.deleted.len() >= PLACES_MAX {
+            return refuse("Too many servers were deleted within a minute, add this one later.".to_owned());
         }
         let sid = sid.unwrap_or_else(|| backend.lowest_free_sid());
         let id = ServerId { backend: index, index: backend.take_place(turn.now) };
@@ -176,6 +194,7 @@ impl Fleet {
         let place = Deleted { index: id.index, spec: entry.spec, live: entry.live, at: turn.now };
         let at = backend.deleted.partition_point(|d| d.index < id.index);
         backend.deleted.insert(at, place);
+        backend.shed_places(turn.now);
         self.turnover |= 1;
         turn.save = true;
         turn.later.push(Effect::CloseIdle(id));

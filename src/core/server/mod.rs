@@ -434,18 +434,24 @@ impl ServerState {
         self.awaiting_first_check = false;
     }
 
-    /// As at the start of the process: the first time up has no ramp.
+    /// As at the start of the process: the first time up has no ramp. What its lead is and what its agent has said
+    /// goes on to hold.
     fn start(&mut self) {
         self.stop();
         if self.is_in_maintenance() {
             return;
+        }
+        if let Some(lead) = self.lead {
+            return self.keep_step(lead, true);
         }
         match self.policy.initial {
             InitialState::First if self.has_checks() => self.awaiting_first_check = true,
             InitialState::Checks if self.has_checks() => {}
             InitialState::First | InitialState::Checks | InitialState::Up => {
                 self.health = self.rise;
-                self.operational = OperationalState::Running;
+                if self.agent_allows_up() {
+                    self.operational = OperationalState::Running;
+                }
             }
         }
     }

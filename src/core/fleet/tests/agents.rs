@@ -292,3 +292,20 @@ fn what_was_set_survives() {
     assert_eq!(again.entry("s").check_port(), Some(8080));
     assert_eq!(again.fleet.saved_state(), saved);
 }
+
+#[test]
+fn a_name_that_resolves_does_not_undo_what_the_agent_said() {
+    let elsewhere = AgentSpec { address: Some("10.9.9.9".parse().unwrap()), ..spec() };
+    let named = ServerSpec {
+        address: ServerAddress::Name { host: "app.internal".into(), port: 80 },
+        agent: Some(Arc::new(elsewhere)),
+        ..unchecked("s")
+    };
+    let mut lab = Lab::web(vec![named, unchecked("other")]);
+    lab.says("s", "down");
+    lab.resolve("s", &["10.0.0.1"], 30);
+    assert_eq!(lab.word("s"), "DOWN (agent)");
+    assert!(!lab.server_view("s").eligible);
+    lab.says("s", "up");
+    assert_eq!(lab.word("s"), "no check");
+}

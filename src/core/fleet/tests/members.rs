@@ -148,3 +148,29 @@ fn a_name_is_looked_up_in_maintenance_already() {
     lab.ready("dyn1");
     assert!(lab.server_view("dyn1").eligible);
 }
+
+#[test]
+fn servers_that_come_and_go_leave_nothing_behind() {
+    let mut lab = Lab::web(vec![unchecked("web1")]);
+    for _ in 0..50_000 {
+        lab.apply(add("dyn1"));
+        lab.apply(delete(&lab, "dyn1"));
+    }
+    assert!(lab.view().servers.len() <= 3, "{} places", lab.view().servers.len());
+    assert_eq!(numbers(&lab), [("web1".into(), 1)]);
+}
+
+#[test]
+fn the_place_of_a_server_that_others_speak_of_rests() {
+    let address = ServerAddress::Name { host: "app.internal".into(), port: 8080 };
+    let named = Arc::new(ServerSpec { address, ..unchecked("named") });
+    let mut lab = Lab::web(vec![unchecked("web1")]);
+    lab.apply(Event::AddServer { backend: B, spec: named, sid: None });
+    let former = lab.id("named");
+    lab.apply(delete(&lab, "named"));
+    lab.apply(add("dyn1"));
+    assert_ne!(lab.id("dyn1"), former, "the answer of the name server is still on its way");
+    lab.wait(Duration::from_secs(61));
+    lab.apply(add("dyn2"));
+    assert_eq!(lab.id("dyn2"), former);
+}

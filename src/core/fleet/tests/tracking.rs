@@ -201,3 +201,23 @@ fn checks_and_names_can_be_sent_elsewhere() {
     assert_eq!((lab.look_ups.len(), lab.entry("n").set_name()), (1, None));
     assert!(lab.entry("n").address.is_some());
 }
+
+#[test]
+fn a_followers_name_that_resolves_does_not_bring_it_up() {
+    let named = |host: &str, follower: ServerSpec| ServerSpec {
+        address: ServerAddress::Name { host: host.into(), port: 80 },
+        ..follower
+    };
+    let mut lab = Lab::web(vec![server("s"), named("t.internal", follower("t", "s")), unchecked("u")]);
+    lab.resolve("t", &["10.0.0.1"], 30);
+    assert_eq!(seen(&lab, "t"), "DOWN op 0 adm 0", "nothing is known of its lead yet");
+    assert!(!lab.server_view("t").eligible);
+    lab.pass("s");
+    assert_eq!(seen(&lab, "t"), "UP op 2 adm 0");
+
+    let mut lab = Lab::web(vec![server("s"), named("t.internal", follower("t", "s")), unchecked("u")]);
+    lab.fail("s");
+    lab.resolve("t", &["10.0.0.1"], 30);
+    assert_eq!(seen(&lab, "t"), "DOWN op 0 adm 0", "its lead is down");
+    assert!(!lab.server_view("t").eligible && !lab.server_view("t").accepts_persistent);
+}
