@@ -175,7 +175,10 @@ impl Stage<'_> {
 
     /// The command with this process's ports, paths and stream id.
     fn command(&self, recording: &Recording) -> String {
+        // Backends have other numbers here: all frontends are counted first.
+        let number = self.lab.proxy.stat("be_web", "BACKEND").get("iid").to_owned();
         let text = self.lab.translated(&recording.command);
+        let text = text.replace("#4/", &format!("#{number}/")).replace("show stat 4 ", &format!("show stat {number} "));
         if !text.contains("0x3a30dc10") {
             return text;
         }
