@@ -126,9 +126,7 @@ impl Lab {
     /// A reply of this lab as it would have been recorded.
     pub fn as_recorded(&self, reply: &str) -> String {
         let reply = reply.replace(&self.folder(), "/lab/").replace("/lab/lockgate.yaml", "/lab/core.cfg");
-        self.ports().fold(reply, |text, (then, now)| {
-            text.replace(&now.to_string(), &then.to_string())
-        })
+        self.ports().fold(reply, |text, (then, now)| text.replace(&now.to_string(), &then.to_string()))
     }
 
     fn folder(&self) -> String {
