@@ -491,6 +491,9 @@ fn spec() -> FleetSpec {
         frontends: vec![
             listening(frontend("fe_main", 2, vec![route(0)])),
             frontend("fe_tls", 3, vec![route(1), route(0)]),
+            frontend("stats", 7, Vec::new()),
+            frontend("stats_auth", 8, Vec::new()),
+            frontend("stats_ro", 9, Vec::new()),
         ],
         backends: vec![
             backend("be_web", 4, Algorithm::RoundRobin, None, web),

@@ -1,11 +1,16 @@
 //! Masks: what may differ between two replies to the same command, and how each kind of reply is compared.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// Sections of the recorded configuration that have no counterpart in the lab's fleet.
-const ELSEWHERE: &[&str] = &["st_rate", "stats", "stats_auth", "stats_ro"];
+/// Sections of the recorded configuration whose backends do not exist in lockgate: a table, and stats pages, which are
+/// frontends alone.
+const NO_BACKENDS: &[&str] = &["st_rate", "stats", "stats_auth", "stats_ro"];
+
+/// The column of a limit that servers always have in lockgate and seldom in HAProxy: `src_ilim`.
+const IDLE_LIMIT: usize = 89;
 
 /// HAProxy's columns from this one on are modules' counters; lockgate ends its rows here.
 const FIXED_COLUMNS: usize = 114;
@@ -40,6 +45,9 @@ pub enum Shape {
 }
 
 /// What is left of a reply to compare.
+///
+/// Statistics are put in the order of the proxies' names, because in HAProxy frontends and backends stand as they are
+/// written, and in lockgate all frontends come first.
 pub fn masked(shape: Shape, reply: &str) -> String {
     match shape {
         Shape::Whole => mask(reply),
@@ -73,7 +81,7 @@ pub fn masked(shape: Shape, reply: &str) -> String {
         }
         Shape::Errors => mask(&keep_lines(reply, |l| !l.starts_with("  reason: "))),
         Shape::Files => mask(&keep_lines(reply, |l| !l.contains(" () acl '"))),
-        Shape::Names => keep_lines(reply, |l| !ELSEWHERE.contains(&l)),
+        Shape::Names => keep_lines(reply, |l| !NO_BACKENDS.contains(&l)),
     }
 }
 
@@ -114,53 +122,82 @@ fn info(reply: &str) -> String {
 }
 
 fn csv(reply: &str) -> String {
-    let row = |line: &str| -> Option<String> {
+    let row = |line: &str| -> Option<(String, String)> {
         let fields: Vec<&str> = line.split(',').collect();
-        if ELSEWHERE.contains(&fields[0]) {
-            return None;
-        }
         if fields.len() == 1 {
-            return Some(line.to_owned());
+            // What is behind the rows stays there.
+            return Some(("~".to_owned(), line.to_owned()));
+        }
+        if NO_BACKENDS.contains(&fields[0]) && fields[1] == "BACKEND" {
+            return None;
         }
         assert_eq!(fields.last(), Some(&""), "every row ends with a comma");
         let names = usize::from(line.starts_with('#')) * FIXED_COLUMNS;
         // `* ` before a check's result tells that the next one is running: a matter of the moment.
         let cell = |(n, f): (usize, &&str)| match n {
             n if n < 2 || n < names => (*f).to_owned(),
+            IDLE_LIMIT => String::new(),
             _ => mask(f.trim_start_matches("* ")),
         };
-        Some(fields.iter().take(FIXED_COLUMNS).enumerate().map(cell).collect::<Vec<_>>().join(","))
+        let row = fields.iter().take(FIXED_COLUMNS).enumerate().map(cell).collect::<Vec<_>>().join(",");
+        Some((fields[0].to_owned(), row))
     };
-    reply.split('\n').filter_map(row).collect::<Vec<_>>().join("\n")
+    by_proxy(reply.split('\n').filter_map(row).collect()).join("\n")
 }
 
+/// Lines in the order of their proxies' names, each proxy's as they came.
+fn by_proxy(mut lines: Vec<(String, String)>) -> Vec<String> {
+    lines.sort_by(|a, b| a.0.cmp(&b.0));
+    lines.into_iter().map(|(_, line)| line).collect()
+}
+
+/// `show stat typed`: `KIND.IID.SID.COLUMN.NAME.PROCESS:TAGS:TYPE:VALUE`.
 fn typed(reply: &str) -> String {
-    keep_lines(reply, |l| {
-        let parts: Vec<&str> = l.split('.').collect();
-        let number = |n: usize| parts.get(n).and_then(|p| p.parse().ok()).unwrap_or(0usize);
-        l.is_empty() || (number(1) < 6 && number(3) < FIXED_COLUMNS - 1)
-    })
-    .split('\n')
-    .map(|l| match l.rsplit_once(':') {
-        Some((place, value)) if !place.contains(".addr.") => format!("{place}:{}", mask(value)),
-        _ => mask(l),
-    })
-    .collect::<Vec<_>>()
-    .join("\n")
+    let place = |line: &str| -> Option<(String, String, usize)> {
+        let parts: Vec<&str> = line.split('.').collect();
+        Some((parts.first()?.to_string(), parts.get(1)?.to_string(), parts.get(3)?.parse().ok()?))
+    };
+    let name = |line: &str| line.rsplit(':').next().unwrap_or_default().to_owned();
+    let named = reply.lines().filter(|l| l.contains(".0.pxname."));
+    let names: HashMap<String, String> = named.filter_map(|l| Some((place(l)?.1, name(l)))).collect();
+    let line = |line: &str| -> Option<(String, String)> {
+        let Some((kind, iid, column)) = place(line) else { return Some(("~".to_owned(), line.to_owned())) };
+        let proxy = names.get(&iid).cloned().unwrap_or_default();
+        let elsewhere = kind == "B" && NO_BACKENDS.contains(&proxy.as_str());
+        if elsewhere || column >= FIXED_COLUMNS - 1 || column == IDLE_LIMIT {
+            return None;
+        }
+        let line = line.replacen(&format!("{kind}.{iid}."), &format!("{kind}.{proxy}."), 1);
+        let line = match line.rsplit_once(':') {
+            Some((place, value)) if !place.contains(".addr.") => format!("{place}:{}", mask(value)),
+            _ => mask(&line),
+        };
+        Some((proxy, line))
+    };
+    by_proxy(reply.split('\n').filter_map(line).collect()).join("\n")
 }
 
 fn json(reply: &str) -> String {
     let parsed: serde_json::Value = serde_json::from_str(reply).unwrap();
-    let mut out = String::new();
     let items = parsed.as_array().unwrap().iter();
-    let fields = items.flat_map(|item| item.as_array().cloned().unwrap_or_else(|| vec![item.clone()]));
+    let fields: Vec<_> = items.flat_map(|i| i.as_array().cloned().unwrap_or_else(|| vec![i.clone()])).collect();
+    let named = fields.iter().filter(|f| f["field"]["name"] == "pxname");
+    let names: HashMap<u64, String> =
+        named.filter_map(|f| Some((f["proxyId"].as_u64()?, f["value"]["value"].as_str()?.to_owned()))).collect();
+    let mut lines = Vec::new();
     for mut field in fields {
         let position = field["field"]["pos"].as_u64().unwrap() as usize;
-        if field.get("objType").is_some() && position >= FIXED_COLUMNS - 1 {
-            continue;
+        let mut proxy = String::new();
+        if field.get("objType").is_some() {
+            proxy = field["proxyId"].as_u64().and_then(|id| names.get(&id)).cloned().unwrap_or_default();
+            field["proxyId"] = proxy.clone().into();
+            let elsewhere = field["objType"] == "Backend" && NO_BACKENDS.contains(&proxy.as_str());
+            if elsewhere || position >= FIXED_COLUMNS - 1 || position == IDLE_LIMIT {
+                continue;
+            }
         }
         field["value"]["value"] = serde_json::Value::Null;
-        out += &format!("{field}\n");
+        lines.push((proxy, format!("{field}\n")));
     }
-    out + &reply[reply.trim_end().len()..]
+    by_proxy(lines).concat() + &reply[reply.trim_end().len()..]
 }

@@ -1,5 +1,6 @@
 //! The set-up HAProxy's recordings were made with, in lockgate's words (`tests/lab/core.yaml`): frontends `fe_main` and
-//! `fe_tls`, backends `be_web` and `be_api` with three servers each, an admin socket of each level.
+//! `fe_tls`, backends `be_web` and `be_api` with three servers each, the table `st_rate`, a map and an access list, three
+//! stats pages and an admin socket of each level.
 //!
 //! Everything is on ports of its own; [`Lab::translated`] and [`Lab::as_recorded`] turn the recordings' ports and paths
 //! into this lab's and back.
@@ -9,7 +10,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::certificates::{Authority, Key};
 use super::logs::LogReceiver;
 use super::message::Message;
 use super::origin::{Origin, OriginConn, Reply};
@@ -18,6 +18,14 @@ use super::{eventually, ports};
 
 /// The template.
 const TEMPLATE: &str = include_str!("../lab/core.yaml");
+
+/// Files the configuration names, below the lab's own folder.
+const FILES: [(&str, &str); 4] = [
+    ("certs/one.pem", include_str!("../compat/certs/one.pem")),
+    ("certs/two.pem", include_str!("../compat/certs/two.pem")),
+    ("maps/blocked.acl", include_str!("../lab/maps/blocked.acl")),
+    ("maps/hosts.map", include_str!("../lab/maps/hosts.map")),
+];
 
 /// Placeholders of the servers, with the port each had when HAProxy was recorded.
 const SERVERS: [(&str, u16); 6] =
@@ -38,8 +46,12 @@ pub struct Lab {
     pub main: SocketAddr,
     /// Where `fe_tls` listens.
     pub tls: SocketAddr,
-    /// Who signed its certificates.
-    pub authority: Authority,
+    /// The stats page that lets everybody do everything, at `/haproxy`.
+    pub stats: SocketAddr,
+    /// The same for `admin` with the password `secret`.
+    pub stats_auth: SocketAddr,
+    /// A stats page to read, at `/`.
+    pub stats_ro: SocketAddr,
     nowhere: u16,
 }
 
@@ -48,19 +60,22 @@ impl Lab {
     #[track_caller]
     pub fn start() -> Lab {
         let dir = Arc::new(tempfile::Builder::new().prefix("lockgate-").tempdir().expect("a temporary folder"));
-        let authority = Authority::new();
-        std::fs::create_dir(dir.path().join("certs")).expect("the lab's own folder can be written");
-        for name in ["one", "two"] {
-            let path = dir.path().join(format!("certs/{name}.pem"));
-            authority.write(&path, &[&format!("{name}.example.test")], Key::Rsa);
+        for (name, content) in FILES {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("it has a folder")).expect("the lab's own folder");
+            std::fs::write(path, content).expect("the lab's own folder can be written");
         }
         let origins: Vec<Origin> = SERVERS.iter().map(|_| Origin::script(serve)).collect();
-        let (main, tls, logs) = (ports::address(), ports::address(), LogReceiver::udp());
+        let [main, tls, stats, stats_auth, stats_ro] = std::array::from_fn(|_| ports::address());
+        let logs = LogReceiver::udp();
         let mut yaml = TEMPLATE
             .replace("@DIR@", &dir.path().display().to_string())
             .replace("@LOG@", logs.target())
             .replace("@MAIN@", &main.to_string())
-            .replace("@TLS@", &tls.to_string());
+            .replace("@TLS@", &tls.to_string())
+            .replace("@STATS@", &stats.to_string())
+            .replace("@STATS_AUTH@", &stats_auth.to_string())
+            .replace("@STATS_RO@", &stats_ro.to_string());
         for ((name, _), origin) in SERVERS.iter().zip(&origins) {
             yaml = yaml.replace(&format!("@{name}@"), &origin.addr().to_string());
         }
@@ -69,7 +84,7 @@ impl Lab {
         let admin = dir.path().join("admin.sock");
         let mut proxy = Proxy::spawn(dir, &yaml, admin, &[]);
         proxy.wait_ready();
-        let lab = Lab { proxy, logs, origins, main, tls, authority, nowhere: ports::reserve() };
+        let lab = Lab { proxy, logs, origins, main, tls, stats, stats_auth, stats_ro, nowhere: ports::reserve() };
         for (server, _) in SERVERS {
             let name = server.to_lowercase();
             lab.wait_status(&format!("{}/{name}", backend_of(&name)), "UP");
@@ -110,9 +125,8 @@ impl Lab {
 
     /// A reply of this lab as it would have been recorded.
     pub fn as_recorded(&self, reply: &str) -> String {
-        self.ports().fold(reply.replace(&self.folder(), "/lab/"), |text, (then, now)| {
-            text.replace(&now.to_string(), &then.to_string())
-        })
+        let reply = reply.replace(&self.folder(), "/lab/").replace("/lab/lockgate.yaml", "/lab/core.cfg");
+        self.ports().fold(reply, |text, (then, now)| text.replace(&now.to_string(), &then.to_string()))
     }
 
     fn folder(&self) -> String {
@@ -121,7 +135,9 @@ impl Lab {
 
     fn ports(&self) -> impl Iterator<Item = (u16, u16)> {
         let servers = SERVERS.iter().zip(&self.origins).map(|((_, port), origin)| (*port, origin.addr().port()));
-        servers.chain([(18080, self.main.port()), (18443, self.tls.port()), (NOWHERE, self.nowhere)])
+        let binds = [(18080, self.main), (18443, self.tls), (18404, self.stats), (18405, self.stats_auth)];
+        let binds = binds.into_iter().chain([(18406, self.stats_ro)]).map(|(port, address)| (port, address.port()));
+        servers.chain(binds).chain([(NOWHERE, self.nowhere)])
     }
 }
 

@@ -1,7 +1,7 @@
 //! Tools that read and post to the stats page.
 //!
-//! [`every_tool`] is what each of them asks and how it judges the answer, for any page. Debian's haproxy has to pass it
-//! as well: that proves the checks.
+//! [`every_tool`] is what each of them asks and how it judges the answer, for any page: lockgate's, and that of Debian's
+//! haproxy, which proves the checks. Collectors that read Prometheus' format instead are in [`crate::pollers`], too.
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -9,9 +9,10 @@ use std::process::{Command, Stdio};
 use base64::Engine as _;
 
 use crate::automation::exported;
-use crate::pollers::{datadog_uptime, netdata, opserver, telegraf};
+use crate::pollers::{datadog_uptime, datadog_v2, netdata, netdata_go, opserver, telegraf};
 use crate::python::{must_work, program};
 use crate::support::client::RawClient;
+use crate::support::lab::Lab;
 use crate::support::message::Message;
 use crate::support::tools::{Running, need};
 use crate::support::{ports, until};
@@ -105,6 +106,31 @@ fn ask(to: SocketAddr, method: &str, path: &str, body: &str) -> Message {
          Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     ))
+}
+
+#[test]
+fn lockgate_passes() {
+    let lab = Lab::start();
+    let (open, guarded, root) = (lab.stats, lab.stats_auth, lab.stats_ro);
+    every_tool(&Pages { open, guarded, root, backend: "be_web", servers: &["web1", "web2", "web3"] });
+}
+
+#[test]
+fn collectors_of_prometheus_metrics_find_what_they_ask_for() {
+    let lab = Lab::start();
+    let mut client = RawClient::connect(lab.main);
+    for _ in 0..9 {
+        assert_eq!(client.get("/").status(), 200);
+    }
+    let answer = RawClient::connect(lab.stats).get("/metrics");
+    assert_eq!(answer.field("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let metrics = answer.text();
+    datadog_v2(&metrics).unwrap();
+    let backends = netdata_go(&metrics).unwrap();
+    let found: Vec<(&str, f64)> = backends.iter().map(|(name, ok)| (name.as_str(), *ok)).collect();
+    assert_eq!(found, [("be_api", 0.0), ("be_web", 9.0)], "the backends and their answers of class 2xx");
+    // Both can be told to send a password instead.
+    assert_eq!(RawClient::connect(lab.stats_auth).get(PATH).status(), 401);
 }
 
 #[test]

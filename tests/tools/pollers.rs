@@ -1,6 +1,10 @@
 //! Programs that poll and do not run here, imitated by their own rules (reference 7.7 to 7.10): as strict as they are,
 //! no more forgiving.
 
+use std::collections::BTreeMap;
+
+use regex::Regex;
+
 use crate::support::lab::Lab;
 
 /// Columns Opserver, hatop and Netdata read by position.
@@ -143,6 +147,227 @@ pub fn netdata(csv: &str, backend: &str) -> (usize, usize) {
         .collect();
     let counted = |word| servers.iter().filter(|s| **s == word).count();
     (counted("UP"), counted("DOWN"))
+}
+
+/// A sample of the text format: name, labels, value.
+type Sample = (String, BTreeMap<String, String>, f64);
+
+/// Reads Prometheus' text format.
+///
+/// # Errors
+/// The line that is none.
+fn samples(metrics: &str) -> Result<Vec<Sample>, String> {
+    let line = Regex::new(r"^([a-z_:][a-z0-9_:]*)(?:\{(.*)\})? ([-+0-9.eEaIfNn]+)$").unwrap();
+    let label = Regex::new(r#"([a-z_]+)="((?:[^"\\]|\\.)*)",?"#).unwrap();
+    let lines = metrics.lines().filter(|l| !l.is_empty() && !l.starts_with('#'));
+    lines
+        .map(|text| {
+            let found = line.captures(text).ok_or_else(|| format!("no sample: {text}"))?;
+            let labels = found.get(2).map_or("", |m| m.as_str());
+            let labels = label.captures_iter(labels).map(|c| (c[1].to_owned(), c[2].to_owned())).collect();
+            Ok((found[1].to_owned(), labels, found[3].parse().map_err(|_| format!("no number: {text}"))?))
+        })
+        .collect()
+}
+
+/// Datadog's newer check reads HAProxy's own Prometheus endpoint: metrics by name, each with the labels that become tags,
+/// and a service check made of the states.
+///
+/// # Errors
+/// The first metric it would miss.
+pub fn datadog_v2(metrics: &str) -> Result<(), String> {
+    const WANTED: [(&str, &[&str], &[&str]); 4] = [
+        (
+            "haproxy_process_",
+            &[],
+            &[
+                "nbthread",
+                "nbproc",
+                "relative_process_id",
+                "start_time_seconds",
+                "max_memory_bytes",
+                "max_fds",
+                "max_sockets",
+                "max_connections",
+                "hard_max_connections",
+                "current_connections",
+                "connections_total",
+                "requests_total",
+                "max_ssl_connections",
+                "current_ssl_connections",
+                "ssl_connections_total",
+                "current_connection_rate",
+                "limit_connection_rate",
+                "max_connection_rate",
+                "current_session_rate",
+                "limit_session_rate",
+                "max_session_rate",
+                "current_ssl_rate",
+                "max_ssl_rate",
+                "current_tasks",
+                "current_run_queue",
+                "idle_time_percent",
+                "stopping",
+                "jobs",
+                "listeners",
+                "dropped_logs_total",
+                "failed_resolutions",
+                "bytes_out_total",
+                "busy_polling_enabled",
+            ],
+        ),
+        (
+            "haproxy_frontend_",
+            &["proxy"],
+            &[
+                "status",
+                "current_sessions",
+                "max_sessions",
+                "limit_sessions",
+                "sessions_total",
+                "bytes_in_total",
+                "bytes_out_total",
+                "requests_denied_total",
+                "responses_denied_total",
+                "request_errors_total",
+                "current_session_rate",
+                "max_session_rate",
+                "limit_session_rate",
+                "http_responses_total",
+                "http_requests_rate_max",
+                "http_requests_total",
+                "connections_rate_max",
+                "connections_total",
+                "intercepted_requests_total",
+                "denied_connections_total",
+                "denied_sessions_total",
+            ],
+        ),
+        (
+            "haproxy_backend_",
+            &["proxy"],
+            &[
+                "status",
+                "current_queue",
+                "max_queue",
+                "current_sessions",
+                "max_sessions",
+                "limit_sessions",
+                "sessions_total",
+                "bytes_in_total",
+                "bytes_out_total",
+                "requests_denied_total",
+                "responses_denied_total",
+                "connection_errors_total",
+                "response_errors_total",
+                "retry_warnings_total",
+                "redispatch_warnings_total",
+                "weight",
+                "active_servers",
+                "backup_servers",
+                "check_up_down_total",
+                "check_last_change_seconds",
+                "downtime_seconds_total",
+                "loadbalanced_total",
+                "max_session_rate",
+                "http_responses_total",
+                "http_requests_total",
+                "client_aborts_total",
+                "server_aborts_total",
+                "last_session_seconds",
+                "queue_time_average_seconds",
+                "connect_time_average_seconds",
+                "response_time_average_seconds",
+                "total_time_average_seconds",
+                "connection_attempts_total",
+                "connection_reuses_total",
+            ],
+        ),
+        (
+            "haproxy_server_",
+            &["proxy", "server"],
+            &[
+                "status",
+                "check_status",
+                "current_queue",
+                "max_queue",
+                "current_sessions",
+                "max_sessions",
+                "sessions_total",
+                "bytes_in_total",
+                "bytes_out_total",
+                "connection_errors_total",
+                "response_errors_total",
+                "retry_warnings_total",
+                "redispatch_warnings_total",
+                "weight",
+                "check_failures_total",
+                "check_up_down_total",
+                "downtime_seconds_total",
+                "check_last_change_seconds",
+                "loadbalanced_total",
+                "max_session_rate",
+                "check_duration_seconds",
+                "http_responses_total",
+                "client_aborts_total",
+                "server_aborts_total",
+                "last_session_seconds",
+                "connection_attempts_total",
+                "connection_reuses_total",
+                "idle_connections_current",
+                "safe_idle_connections_current",
+            ],
+        ),
+    ];
+    let samples = samples(metrics)?;
+    for (prefix, labels, names) in WANTED {
+        for name in names {
+            let wanted = format!("{prefix}{name}");
+            let sample = samples.iter().find(|(name, ..)| *name == wanted).ok_or_else(|| format!("no {wanted}"))?;
+            if let Some(label) = labels.iter().find(|label| !sample.1.contains_key(**label)) {
+                return Err(format!("{wanted} has no label {label}"));
+            }
+        }
+    }
+    for (status, states) in
+        [("haproxy_backend_status", &["UP", "DOWN"][..]), ("haproxy_server_status", &["UP", "DOWN"])]
+    {
+        for state in states {
+            let of = |(name, labels, _): &&Sample| name == status && labels.get("state").is_some_and(|s| s == state);
+            samples.iter().find(of).ok_or_else(|| format!("{status} has no state {state}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Netdata's go.d plugin: some name begins with `haproxy_`, its charts are of backends, by the labels `proxy` and `code`.
+/// Gives each backend's answers of class 2xx.
+///
+/// # Errors
+/// The first metric it would miss.
+pub fn netdata_go(metrics: &str) -> Result<BTreeMap<String, f64>, String> {
+    const CHARTS: [&str; 8] = [
+        "sessions_total",
+        "current_sessions",
+        "response_time_average_seconds",
+        "queue_time_average_seconds",
+        "current_queue",
+        "bytes_in_total",
+        "bytes_out_total",
+        "http_responses_total",
+    ];
+    let samples = samples(metrics)?;
+    let mut backends = BTreeMap::new();
+    for chart in CHARTS {
+        let wanted = format!("haproxy_backend_{chart}");
+        let mut found =
+            samples.iter().filter(|(name, labels, _)| *name == wanted && labels.contains_key("proxy")).peekable();
+        found.peek().ok_or_else(|| format!("no {wanted}"))?;
+        for (_, labels, value) in found.filter(|(_, labels, _)| labels.get("code").is_some_and(|code| code == "2xx")) {
+            backends.insert(labels["proxy"].clone(), *value);
+        }
+    }
+    Ok(backends)
 }
 
 /// RFC 4180 within a line.

@@ -79,6 +79,11 @@ fn one_command_a_connection() {
     let mut pieces = Talk::to(&lab);
     pieces.say("show ver").say("sion\n");
     same(&lab, "line in two writes", &mut pieces);
+    let mut late = Talk::to(&lab);
+    late.say("show version\n");
+    same(&lab, "second line 0.4s later", &mut late);
+    late.say("show cli level\n");
+    assert_eq!(late.hears(&(String::new(), true)), (String::new(), true), "it comes too late");
     same(&lab, "two lines in one write", Talk::to(&lab).say("show version\nshow cli level\n"));
     same(&lab, "no newline, write side open", Talk::to(&lab).say("show version"));
     same(&lab, "no newline, half close", Talk::to(&lab).say("show version").half_close());
@@ -132,6 +137,37 @@ fn ten_connections_at_once() {
     }
     drop(waiting);
     eventually("a free place", || (!lab.ask("admin", "show version\n").is_empty()).then_some(()));
+}
+
+#[test]
+fn payloads() {
+    let lab = Lab::start();
+    let say = |payload: &str| {
+        let mut talk = Talk::to(&lab);
+        talk.say(&lab.translated(&format!("add map /lab/maps/hosts.map {payload}")));
+        talk
+    };
+    same(
+        &lab,
+        "payload b'/lab/maps/hosts.map <<\\npay.example.test be_web\\n\\n'",
+        &mut say("<<\npay.example.test be_web\n\n"),
+    );
+    let shown = lab.proxy.admin(&lab.translated("show map /lab/maps/hosts.map"));
+    assert!(shown.contains(" pay.example.test be_web\n"), "{shown}");
+    same(&lab, "payload b'lab/maps/hosts.map <<", &mut say("<<\npay.example.test be_web\n\nshow version\n"));
+    same(&lab, "payload b'o/lab/maps/hosts.map <<", &mut say("<<\npay.example.test be_web\n"));
+    // 2.8 knows no word behind the arrows: each line is a command. The lists of commands are HAProxy's own.
+    let text = {
+        let (mut talk, mut text) = (say("<<%EOF%\npay.example.test be_web\n%EOF%\n"), String::new());
+        talk.0.read_to_string(&mut text).unwrap();
+        text
+    };
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/protocol-2.8.txt");
+    let golden = std::fs::read_to_string(file).unwrap();
+    let golden = golden.lines().find(|line| line.starts_with("payload b'rk/")).and_then(|line| line.split_once("(b\""));
+    let golden = golden.unwrap().1.split_once("\", 'EOF").unwrap().0.replace("\\n", "\n");
+    let listed = |text: &str| text.lines().filter(|line| !line.starts_with("  ")).collect::<Vec<_>>().join("\n");
+    assert_eq!(listed(&text), listed(&golden));
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn a_table_for_people() {
     let text = tools::text(&fine);
     assert_eq!(fine.status.code(), Some(0), "{text}");
     assert!(text.starts_with("lockgate ") && text.contains(" on lab1, pid "), "{text}");
-    assert!(text.contains("\nall fine: 2 frontends, 2 backends, 6 servers\n"), "{text}");
+    assert!(text.contains("\nall fine: 5 frontends, 2 backends, 6 servers\n"), "{text}");
     assert!(!text.contains('\x1b'), "no colours in a pipe");
     let line = text.lines().find(|line| line.trim_start().starts_with("web1")).unwrap();
     for part in ["UP", "0/50", "L7OK 200", " ago"] {
