@@ -210,11 +210,7 @@ fn lists_choose_routes_and_backends() {
     ];
     let patterns = Patterns::new(specs, ["web", "api"].into_iter());
     let map = |default| {
-        RouteAction::HostMap(HostMap {
-            map: PatternId(0),
-            default,
-            named: vec![BackendIndex(1), BackendIndex(0)],
-        })
+        RouteAction::HostMap(HostMap { map: PatternId(0), default, named: vec![BackendIndex(1), BackendIndex(0)] })
     };
     let office = Route { clients: vec![PatternId(1)], action: RouteAction::Backend(BackendIndex(7)), ..route() };
     let strict = Route { action: map(None), ..route() };
