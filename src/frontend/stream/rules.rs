@@ -314,7 +314,7 @@ impl Stream<'_> {
         self.connection.bind.add(&self.e.frontend().live, shard, Counter::Wrew, refused);
         if let Some(backend) = self.e.backend() {
             backend.live.counters.add(shard, Counter::Wrew, refused);
-            if let Some(server) = self.e.server.and_then(|i| backend.servers.get(i)) {
+            if let Some(server) = self.e.server() {
                 server.live.counters.add(shard, Counter::Wrew, refused);
             }
         }
