@@ -219,7 +219,8 @@ fn agents_and_followed_servers_are_shown() {
     site.wait_status("s3", "DOWN (agent)");
     let html = site.get("/haproxy").text();
     let row = |number: u8| {
-        let from = html.find(&format!("data-k=\"3/{number}\"")).unwrap_or_else(|| panic!("no server {number}: {html}"));
+        let from =
+            html.find(&format!("data-k=\"3/{number}/0\"")).unwrap_or_else(|| panic!("no server {number}: {html}"));
         let begin = html[..from].rfind("<tr").unwrap();
         html[begin..].split("</tr>").next().unwrap().to_owned()
     };
@@ -234,4 +235,22 @@ fn agents_and_followed_servers_are_shown() {
         let series = format!("haproxy_server_status{{proxy=\"web\",server=\"{server}\",state=\"{state}\"}} 1");
         assert!(metrics.contains(&series), "{metrics}");
     }
+}
+
+/// The page's script keeps what was chosen by a row's key: with the number of a deleted server comes no choice.
+#[test]
+fn a_server_with_a_deleted_ones_number_is_another_row() {
+    let (site, origin) = site_with("level: operator", "");
+    let added = |name: &str| {
+        site.admin(&format!("add server web/{name} {}", origin.addr()));
+        let html = site.get("/haproxy").text();
+        let box_at = html.find(&format!("name=\"s\" value=\"{name}\"")).unwrap_or_else(|| panic!("no {name}: {html}"));
+        let key = html[..box_at].rsplit("data-k=\"").next().unwrap().split('"').next().unwrap().to_owned();
+        (site.stat("web", name).number("sid"), key)
+    };
+    let old = added("old");
+    assert_eq!(site.admin("del server web/old"), "Server deleted.\n");
+    let new = added("new");
+    assert_eq!(old.0, new.0, "the number comes again");
+    assert_ne!(old.1, new.1);
 }

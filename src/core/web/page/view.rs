@@ -378,7 +378,8 @@ impl ServerLine {
             _ => server.effective_weight().to_string(),
         };
         ServerLine {
-            key: format!("{}/{}", backend.spec.iid, server.sid),
+            // Numbers of deleted servers come again: a row that is another server must not take over its choice.
+            key: format!("{}/{}/{}", backend.spec.iid, server.sid, server.revision),
             name: server.spec.name.to_string(),
             address: if legends { address(server) } else { String::new() },
             backup: server.spec.backup,
