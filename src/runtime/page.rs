@@ -66,6 +66,7 @@ pub struct PageAnswer {
     /// Whether the length is told before (`Content-Length`) instead of sending chunks, as HAProxy does for pages that
     /// it makes on the way.
     pub sized: bool,
-    /// Whether it was refused: counted and logged as a denied request.
+    /// Whether it was refused: counted and logged as a denied request. To be asked for a password is none: HAProxy takes
+    /// its 401 for an answer like any other.
     pub refused: bool,
 }

@@ -81,7 +81,7 @@ fn metrics(orders: &dyn Orders, request: &PageRequest) -> PageAnswer {
                 fields,
                 body: format!("{bad}\n").into_bytes(),
                 sized: true,
-                refused: true,
+                refused: false,
             };
         }
     };
@@ -115,12 +115,14 @@ pub(super) fn unauthorized(spec: &PageSpec) -> PageAnswer {
 
 /// A form sent by a page of another site.
 pub(super) fn cross_site() -> PageAnswer {
-    error(403, "This form was sent by a page of another site. Open the stats page itself and try again.")
+    let text = "This form was sent by a page of another site. Open the stats page itself and try again.";
+    PageAnswer { refused: true, ..error(403, text) }
 }
 
 /// Too many failed logins.
 pub(super) fn slow_down(wait: Duration) -> PageAnswer {
     let mut answer = error(429, "Too many failed logins. Wait a minute and try again.");
+    answer.refused = true;
     answer.fields.push(("retry-after", wait.as_secs().max(1).to_string()));
     answer
 }
@@ -146,5 +148,5 @@ fn error(status: u16, text: &str) -> PageAnswer {
     let body =
         format!("<!doctype html>\n<html lang=\"en\"><title>{status}</title><h1>{status}</h1>\n<p>{text}</p></html>\n");
     let fields = vec![("cache-control", "no-cache".to_owned()), ("content-type", "text/html".to_owned())];
-    PageAnswer { status, fields, body: body.into_bytes(), sized: true, refused: true }
+    PageAnswer { status, fields, body: body.into_bytes(), sized: true, refused: false }
 }

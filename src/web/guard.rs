@@ -44,6 +44,10 @@ impl Claim {
     }
 }
 
+/// Credentials that are being checked, without being them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark([u8; 32]);
+
 /// Who was let in, and who failed.
 pub(super) struct Guard {
     key: hmac::Key,
@@ -68,7 +72,7 @@ impl Guard {
 
     /// Whether these credentials were proved before, against the hash that is configured now.
     pub fn knows(&self, claim: &Claim, user: &UserSpec) -> bool {
-        let text = self.text(claim, user);
+        let text = self.text(claim, Some(user));
         self.proved.iter().any(|tag| hmac::verify(&self.key, &text, tag.as_ref()).is_ok())
     }
 
@@ -77,7 +81,7 @@ impl Guard {
         if self.proved.len() >= REMEMBERED_MAX {
             self.proved.pop_front();
         }
-        let text = self.text(claim, user);
+        let text = self.text(claim, Some(user));
         self.proved.push_back(hmac::sign(&self.key, &text));
     }
 
@@ -108,8 +112,24 @@ impl Guard {
         self.failures.remove(&network(client));
     }
 
-    fn text(&self, claim: &Claim, user: &UserSpec) -> Vec<u8> {
-        let stored = user.password.as_str().as_bytes();
+    /// What tells one claim from another while it is checked: the same for the same name, password and stored hash.
+    pub fn mark(&self, claim: &Claim, user: Option<&UserSpec>) -> Mark {
+        let mut mark = [0; 32];
+        let tag = hmac::sign(&self.key, &self.text(claim, user));
+        mark.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
+        Mark(mark)
+    }
+
+    /// Whose hash a name that nobody has is checked against: always the same one, and nobody can tell whose. Then it takes
+    /// as long as a wrong password of some user, however differently slow the users' hashes are.
+    pub fn stand_in(&self, name: &str, users: usize) -> usize {
+        let tag = hmac::sign(&self.key, name.as_bytes());
+        let number = tag.as_ref().iter().take(8).fold(0u64, |n, byte| n << 8 | u64::from(*byte));
+        usize::try_from(number % (users.max(1) as u64)).unwrap_or(0)
+    }
+
+    fn text(&self, claim: &Claim, user: Option<&UserSpec>) -> Vec<u8> {
+        let stored = user.map_or(&b""[..], |user| user.password.as_str().as_bytes());
         let mut text = Vec::with_capacity(claim.name.len() + claim.password.len() + stored.len() + 16);
         for part in [claim.name.as_bytes(), &claim.password, stored] {
             text.extend_from_slice(&(part.len() as u64).to_be_bytes());
@@ -174,6 +194,21 @@ mod tests {
         }
         assert_eq!(guard.proved.len(), REMEMBERED_MAX);
         assert!(!guard.knows(&claim("ops", "secret"), &ops), "the oldest is forgotten");
+    }
+
+    #[test]
+    fn claims_are_told_apart() {
+        let guard = Guard::new().unwrap();
+        let ops = user("ops", "secret");
+        let mark = |name: &str, password: &str, user| guard.mark(&claim(name, password), user);
+        assert_eq!(mark("ops", "secret", Some(&ops)), mark("ops", "secret", Some(&ops)));
+        assert_ne!(mark("ops", "secret", Some(&ops)), mark("ops", "secret", None));
+        assert_ne!(mark("ops", "secret", None), mark("opss", "ecret", None));
+        assert_ne!(mark("ops", "secret", None), Guard::new().unwrap().mark(&claim("ops", "secret"), None));
+        let stand_ins: Vec<usize> = (0..64).map(|n| guard.stand_in(&n.to_string(), 3)).collect();
+        assert_eq!(guard.stand_in("7", 3), stand_ins[7]);
+        assert!((0..3).all(|user| stand_ins.contains(&user)), "{stand_ins:?}");
+        assert_eq!(guard.stand_in("x", 0), 0);
     }
 
     #[test]

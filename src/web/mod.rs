@@ -17,12 +17,15 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::admin::Orders;
 use crate::core::web::{AccessLevel, PageSpec};
 use crate::runtime::page::{PageAnswer, PageRequest};
-use guard::{Claim, Guard};
+use guard::{Claim, Guard, Mark};
 
 /// Passwords checked at the same time, each on a thread of its own.
 const CHECKS_AT_ONCE: usize = 2;
 /// Passwords that may wait for a check; further requests are told to come back.
 const CHECKS_WAITING: usize = 16;
+
+/// Requests that may wait together for one check of the password they all bring.
+const FOLLOWERS_MAX: usize = 256;
 
 /// Answers requests for stats pages. Runs on the control thread.
 pub struct PageServer {
@@ -30,6 +33,14 @@ pub struct PageServer {
     guard: RefCell<Guard>,
     checking: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    /// The claims that are being checked; at most [`CHECKS_WAITING`].
+    claims: RefCell<Vec<Pending>>,
+}
+
+/// A claim that is being checked, and who else waits for what comes of it.
+struct Pending {
+    mark: Mark,
+    followers: Vec<(PageRequest, Option<usize>)>,
 }
 
 /// Who asks.
@@ -50,6 +61,7 @@ impl PageServer {
             guard: RefCell::new(Guard::new()?),
             checking: Arc::new(Semaphore::new(CHECKS_AT_ONCE)),
             waiting: Arc::new(Semaphore::new(CHECKS_WAITING)),
+            claims: RefCell::default(),
         }))
     }
 
@@ -76,6 +88,16 @@ impl PageServer {
         if let Some(number) = found.filter(|n| self.guard.borrow().knows(&claim, &spec.users[*n])) {
             return self.settle(request, Some(number));
         }
+        let mark = self.guard.borrow().mark(&claim, found.and_then(|n| spec.users.get(n)));
+        // A dashboard's first dozen requests bring one password: it is checked once, and is one attempt.
+        let mut claims = self.claims.borrow_mut();
+        if let Some(pending) = claims.iter_mut().find(|p| p.mark == mark) {
+            match pending.followers.len() < FOLLOWERS_MAX {
+                true => pending.followers.push((request, found)),
+                false => reply(request, answer::busy()),
+            }
+            return;
+        }
         let allowed = self.guard.borrow_mut().may_try(request.client, self.orders.now());
         if let Err(wait) = allowed {
             tracing::warn!(client = %request.client, "too many failed logins at the stats page");
@@ -84,24 +106,44 @@ impl PageServer {
         let Ok(place) = self.waiting.clone().try_acquire_owned() else {
             return reply(request, answer::busy());
         };
+        claims.push(Pending { mark, followers: Vec::new() });
+        drop(claims);
         tokio::task::spawn_local(async move {
             let _place = place;
             let proved = self.check(&claim, found, &spec).await;
-            let Some(number) = found.filter(|_| proved) else {
+            let followers = self.claims_end(mark);
+            if let Some(user) = found.and_then(|n| spec.users.get(n)).filter(|_| proved) {
+                let mut guard = self.guard.borrow_mut();
+                guard.remember(&claim, user);
+                guard.succeeded(request.client);
+            } else {
                 tracing::warn!(client = %request.client, user = ?claim.name, "failed login at the stats page");
-                return reply(request, answer::unauthorized(&spec));
-            };
-            let mut guard = self.guard.borrow_mut();
-            guard.remember(&claim, &spec.users[number]);
-            guard.succeeded(request.client);
-            drop(guard);
-            self.settle(request, Some(number));
+            }
+            for (request, found) in std::iter::once((request, found)).chain(followers) {
+                match found.filter(|_| proved) {
+                    Some(number) => self.settle(request, Some(number)),
+                    None => {
+                        let refusal = answer::unauthorized(&request.spec);
+                        reply(request, refusal);
+                    }
+                }
+                // Rendering takes milliseconds; checks and orders of others come in between.
+                tokio::task::yield_now().await;
+            }
         });
+    }
+
+    /// The claim was checked: who waited for that.
+    fn claims_end(&self, mark: Mark) -> Vec<(PageRequest, Option<usize>)> {
+        let mut claims = self.claims.borrow_mut();
+        let place = claims.iter().position(|p| p.mark == mark);
+        place.map(|at| claims.swap_remove(at).followers).unwrap_or_default()
     }
 
     /// Whether the password is that of the user. A name nobody has takes as long.
     async fn check(&self, claim: &Claim, user: Option<usize>, spec: &PageSpec) -> bool {
-        let Some(entry) = spec.users.get(user.unwrap_or(0)) else { return false };
+        let stand_in = || self.guard.borrow().stand_in(&claim.name, spec.users.len());
+        let Some(entry) = spec.users.get(user.unwrap_or_else(stand_in)) else { return false };
         let (hash, password) = (entry.password.clone(), claim.password.clone());
         let Ok(_turn) = self.checking.clone().acquire_owned().await else { return false };
         tokio::task::spawn_blocking(move || hash.is_of(&password)).await.unwrap_or(false)

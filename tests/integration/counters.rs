@@ -6,6 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::support::gate::Gate;
 use crate::support::origin::{Origin, Reply};
 use crate::support::site::{Running, Site};
 use crate::support::stats::StatRow;
@@ -240,6 +241,40 @@ fn header_rules_that_fail_are_counted_where_the_request_has_been() {
     assert_eq!((failed("fe", "FRONTEND"), failed("web", "BACKEND"), failed("web", "s1")), (2, 1, 1));
 }
 
+/// The server is one that the picture of the request's beginning does not have.
+#[test]
+fn header_rules_that_fail_are_counted_at_a_server_that_came_later() {
+    let gate = Gate::new();
+    let held = {
+        let gate = gate.clone();
+        Origin::answering(move |_| {
+            gate.pass();
+            Reply::ok("s1")
+        })
+    };
+    let late = Origin::answering(|_| Reply::ok("late").field("X-Name", &"x".repeat(4000)));
+    let twenty = "$0".repeat(20);
+    let site = Site::new()
+        .server(held.addr(), "maxconn: 1")
+        .frontend(format!(
+            "response_headers: [ {{ replace: {{ header: X-Name, pattern: \".+\", with: \"{twenty}\" }} }} ]"
+        ))
+        .start();
+    let (mut first, mut second) = (site.client(), site.client());
+    first.send(GET);
+    crate::support::until("the first to be served", || held.requests().len() == 1);
+    second.send(GET);
+    crate::support::until("the second to wait", || site.stat("web", "BACKEND").number("qcur") == 1);
+    site.admin(&format!("add server web/late {}", late.addr()));
+    site.order("enable server web/late");
+    assert_eq!(second.answer().text(), "late");
+    gate.open(1);
+    assert_eq!(first.answer().text(), "s1");
+    crate::support::until("both to be counted", || site.stat("fe", "FRONTEND").number("req_tot") == 2);
+    let failed = |proxy: &str, name: &str| site.stat(proxy, name).number("wrew");
+    assert_eq!((failed("web", "late"), failed("web", "s1"), failed("web", "BACKEND")), (1, 0, 1));
+}
+
 #[test]
 fn sockets_counted_one_by_one() {
     let origin = Origin::named("one");
@@ -264,15 +299,18 @@ fn sockets_counted_one_by_one() {
     assert_eq!(site.stat("fe", "plain").number("stot"), 0);
 }
 
-/// Every request is counted once at its frontend, its backend and one server, whoever looks on meanwhile.
+/// Every request is counted once at its frontend, its backend and one server, byte by byte, whoever looks on meanwhile.
+///
+/// `LOAD_REQUESTS` makes it more than the suite can afford.
 #[test]
 fn sums_are_exact_under_load() {
     const CLIENTS: i64 = 8;
-    const EACH: i64 = 1000;
-    let origins: Vec<_> = (0..4).map(|n| Origin::named(&format!("s{n}"))).collect();
+    let wanted: i64 = std::env::var("LOAD_REQUESTS").map_or(40_000, |n| n.parse().expect("LOAD_REQUESTS is a number"));
+    let each = wanted / CLIENTS;
+    let origins: Vec<_> = (0..4).map(|n| Origin::answering(move |_| Reply::ok("x".repeat(n + 1)))).collect();
     let site = Site::of(&origins.iter().collect::<Vec<_>>()).global("threads", "2").start();
     let over = AtomicBool::new(false);
-    let polls = std::thread::scope(|scope| {
+    let (polls, (sent, received)) = std::thread::scope(|scope| {
         let poller = scope.spawn(|| {
             let mut before = Vec::<i64>::new();
             let mut polls = 0;
@@ -287,23 +325,14 @@ fn sums_are_exact_under_load() {
             }
             polls
         });
-        let clients: Vec<_> = (0..CLIENTS)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut client = site.client();
-                    for _ in 0..EACH {
-                        assert_eq!(client.get("/").status(), 200);
-                    }
-                })
-            })
-            .collect();
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| keep_asking(site.address, each))).collect();
         let ended: Vec<_> = clients.into_iter().map(|c| c.join()).collect();
         over.store(true, Ordering::Relaxed);
-        assert!(ended.iter().all(Result::is_ok), "a client failed");
-        poller.join().expect("the poller saw nothing wrong")
+        let bytes = ended.into_iter().map(|c| c.expect("a client failed")).reduce(|a, b| (a.0 + b.0, a.1 + b.1));
+        (poller.join().expect("the poller saw nothing wrong"), bytes.unwrap())
     });
     assert!(polls > 5, "{polls}");
-    let all = CLIENTS * EACH;
+    let all = CLIENTS * each;
     crate::support::until("the last request to be counted", || site.stat("fe", "FRONTEND").number("req_tot") >= all);
     let rows = site.stats();
     let row = |name: &str| rows.iter().find(|r| r.get("svname") == name).unwrap();
@@ -317,10 +346,38 @@ fn sums_are_exact_under_load() {
     for column in ["stot", "conn_tot", "h1sess"] {
         assert_eq!(row("FRONTEND").number(column), CLIENTS, "{column}");
     }
-    for column in ["bin", "bout"] {
-        assert_eq!(servers(column), row("FRONTEND").number(column), "{column}");
-        assert_eq!(servers(column), row("BACKEND").number(column), "{column}");
+    for (column, seen) in [("bin", sent), ("bout", received)] {
+        let counted = [row("FRONTEND").number(column), row("BACKEND").number(column), servers(column)];
+        assert_eq!(counted, [seen; 3], "{column}");
     }
+    assert_eq!(servers("connect") + servers("reuse"), all, "each was sent on a new connection or on a kept one");
+    println!("{all} requests, {polls} polls, {sent} bytes in, {received} bytes out");
+}
+
+/// Asks `n` times on one connection; the bytes sent and received. Answers are read by their length alone: that is quick.
+fn keep_asking(to: SocketAddr, n: i64) -> (i64, i64) {
+    const ASK: &[u8] = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    let mut tcp = TcpStream::connect(to).unwrap();
+    tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (mut received, mut buffer) = (0, [0; 4096]);
+    for _ in 0..n {
+        tcp.write_all(ASK).unwrap();
+        let mut filled = 0;
+        loop {
+            let more = tcp.read(&mut buffer[filled..]).unwrap();
+            assert_ne!(more, 0, "the connection was closed");
+            filled += more;
+            let Some(end) = buffer[..filled].windows(4).position(|w| w == b"\r\n\r\n") else { continue };
+            let head = std::str::from_utf8(&buffer[..end]).unwrap().to_ascii_lowercase();
+            assert!(head.starts_with("http/1.1 200 "), "{head}");
+            let length = head.lines().find_map(|l| l.strip_prefix("content-length: ")).expect("a length");
+            if filled >= end + 4 + length.parse::<usize>().unwrap() {
+                break;
+            }
+        }
+        received += filled as i64;
+    }
+    (n * ASK.len() as i64, received)
 }
 
 /// What only ever grows.

@@ -61,12 +61,16 @@ impl Stream<'_> {
         self.e.latest = clock::now();
         self.e.page = true;
         let timers = &mut self.e.timers;
-        (timers.queue, timers.connect, timers.response) = (Some(0), Some(0), Some(0));
+        // HAProxy shows no response time where it asked for a password.
+        (timers.queue, timers.connect, timers.response) = (Some(0), Some(0), (answer.status != 401).then_some(0));
+        let PageAnswer { status, refused, .. } = answer;
         self.write_answer(&answer);
+        // It is framed in the scratch; a slow client need not hold it twice.
+        drop(answer);
         self.apply_rules_to_own_answer();
-        self.e.status = Some(answer.status);
+        self.e.status = Some(status);
         self.write_out(Phase::Request).await?;
-        let cause = if answer.refused { Cause::Denied(answer.status) } else { Cause::Local(answer.status) };
+        let cause = if refused { Cause::Denied(status) } else { Cause::Local(status) };
         Ok(End::new(cause, Phase::Request))
     }
 

@@ -210,12 +210,13 @@ impl Stream<'_> {
     pub(super) fn route(&mut self) -> Decision {
         let snapshot = self.e.snapshot.clone();
         let spec = &snapshot.frontends[self.e.frontend].spec;
-        self.apply_request_rules(&spec.request_rules);
+        // Header rules are for servers. A page needs what the client sent: who asks, and from which site.
         if let Some(stats) = &spec.stats
             && let Some(page) = target::page_of(stats, self.e.scratch.request.method(), self.e.scratch.request.target())
         {
             return Decision::Page(page);
         }
+        self.apply_request_rules(&spec.request_rules);
         let facts = RouteFacts {
             head: &self.e.scratch.request,
             host: &self.e.scratch.host,
@@ -313,7 +314,7 @@ impl Stream<'_> {
         self.connection.bind.add(&self.e.frontend().live, shard, Counter::Wrew, refused);
         if let Some(backend) = self.e.backend() {
             backend.live.counters.add(shard, Counter::Wrew, refused);
-            if let Some(server) = self.e.server.and_then(|i| backend.servers.get(i)) {
+            if let Some(server) = self.e.server() {
                 server.live.counters.add(shard, Counter::Wrew, refused);
             }
         }

@@ -10,7 +10,7 @@ use super::super::rows::{BackendRow, Kind, Row, ServerRow, View};
 use super::super::value::Value;
 use super::query::{MetricsQuery, Scope};
 use super::text::{Number, Writer, label};
-use crate::core::server::{AdminState, OperationalState};
+use crate::core::server::OperationalState;
 
 /// States of a frontend and of a backend.
 const UP_OR_DOWN: [&str; 2] = ["DOWN", "UP"];
@@ -207,7 +207,7 @@ fn server_state(row: ServerRow<'_>) -> &'static str {
     let state = &row.server.state;
     match state.operational {
         _ if state.is_in_maintenance() => "MAINT",
-        OperationalState::Starting | OperationalState::Running if state.admin == AdminState::Drain => "DRAIN",
+        OperationalState::Starting | OperationalState::Running if state.is_draining() => "DRAIN",
         OperationalState::Starting | OperationalState::Running => "UP",
         OperationalState::Stopping => "NOLB",
         OperationalState::Stopped => "DOWN",

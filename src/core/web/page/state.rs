@@ -1,7 +1,7 @@
 //! How a server or backend stands, in a colour, a sign and a word.
 
 use crate::core::fleet::ServerEntry;
-use crate::core::server::{AdminState, OperationalState};
+use crate::core::server::OperationalState;
 
 /// One row of the legend. Colours differ in brightness too, and each has its sign: nobody needs to tell red from green.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,13 +46,16 @@ impl Mood {
         if state.is_in_maintenance() {
             return Mood::Maint;
         }
-        let full = state.health >= state.rise + state.fall.max(1) - 1;
+        // Its own checks and agent, or those of the server it follows.
+        let tally = state.tally();
+        let full = tally.health >= tally.rise + tally.fall.max(1) - 1;
         match state.operational {
-            OperationalState::Stopped if state.health > 0 => Mood::Rising,
+            OperationalState::Stopped if tally.agent_up == Some(false) => Mood::Down,
+            OperationalState::Stopped if tally.checked && tally.health > 0 => Mood::Rising,
             OperationalState::Stopped => Mood::Down,
             OperationalState::Stopping => Mood::Nolb,
-            _ if state.admin == AdminState::Drain => Mood::Drain,
-            _ if !state.has_checks() => Mood::Unchecked,
+            _ if state.is_draining() => Mood::Drain,
+            _ if !tally.checked => Mood::Unchecked,
             _ if !full => Mood::Falling,
             OperationalState::Starting => Mood::Warming,
             OperationalState::Running => Mood::Up,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use askama::Template;
 
 use super::{Look, Mood, SCRIPT, STYLE};
+use crate::core::fleet::frontends::FrontendStatus;
 use crate::core::fleet::snapshot::{ConnectTo, FrontendView};
 use crate::core::fleet::{BackendEntry, ServerEntry};
 use crate::core::server::{AdminState, OperationalState};
@@ -80,6 +81,7 @@ struct Detailed {
 struct FrontendLine {
     name: String,
     iid: u32,
+    status: FrontendStatus,
     sessions: String,
     most: u32,
     limit: u32,
@@ -130,6 +132,8 @@ struct Check {
     age: String,
     text: String,
     failed: bool,
+    agent: String,
+    agent_failed: bool,
 }
 
 struct BackendCard {
@@ -243,9 +247,10 @@ impl FrontendLine {
         FrontendLine {
             name: frontend.spec.name.to_string(),
             iid: frontend.spec.iid,
+            status: frontend.live.status(),
             sessions: human::count(u64::from(frontend.live.connections.now())),
             most: frontend.live.connections.max(),
-            limit: frontend.spec.maxconn,
+            limit: frontend.live.maxconn(),
             rate: human::count(rate.0),
             rate_max: rate.1,
             request_rate: human::count(requests.0),
@@ -255,6 +260,17 @@ impl FrontendLine {
             denied: Detailed::new(denied + broken, &[("denied", denied), ("bad", broken)]),
             received: human::bytes(sum(Counter::Bin)),
             sent: human::bytes(sum(Counter::Bout)),
+        }
+    }
+}
+
+impl FrontendLine {
+    /// The colour and sign of its state.
+    fn mood(&self) -> Mood {
+        match self.status {
+            FrontendStatus::Open => Mood::Up,
+            FrontendStatus::Paused => Mood::Maint,
+            FrontendStatus::Stopped => Mood::Down,
         }
     }
 }
@@ -362,7 +378,8 @@ impl ServerLine {
             _ => server.effective_weight().to_string(),
         };
         ServerLine {
-            key: format!("{}/{}", backend.spec.iid, server.sid),
+            // Numbers of deleted servers come again: a row that is another server must not take over its choice.
+            key: format!("{}/{}/{}", backend.spec.iid, server.sid, server.revision),
             name: server.spec.name.to_string(),
             address: if legends { address(server) } else { String::new() },
             backup: server.spec.backup,
@@ -398,6 +415,20 @@ fn address(server: &ServerEntry) -> String {
 
 impl Check {
     fn of(server: &ServerEntry, view: &View<'_>) -> Check {
+        let mut check = Check::of_health(server, view);
+        if let Some(agent) = server.agent.as_ref().filter(|_| server.state.has_agent()) {
+            let said = agent.last.as_ref().map_or("", |last| &*last.outcome.text);
+            let gap = if said.is_empty() { "" } else { ": " };
+            check.agent = format!("agent {}{gap}{said}", agent.status().word());
+            check.agent_failed = server.state.tally().agent_up == Some(false);
+        }
+        check
+    }
+
+    fn of_health(server: &ServerEntry, view: &View<'_>) -> Check {
+        if let Some(lead) = &server.spec.track {
+            return Check { result: format!("as {lead}"), ..Check::default() };
+        }
         if server.state.is_in_maintenance() || !server.state.has_checks() {
             return Check { result: "–".to_owned(), ..Check::default() };
         }
@@ -416,6 +447,7 @@ impl Check {
                 (true, false) => outcome.text.to_string(),
             },
             failed,
+            ..Check::default()
         }
     }
 }
