@@ -71,6 +71,16 @@ impl Acceptor {
         }
     }
 
+    /// The same socket, registered anew. The runtime never forgets that a socket was shut down, though the kernel lets it
+    /// listen again: it would be taken for ready for ever, and its worker would spin.
+    pub fn renewed(&self) -> io::Result<Acceptor> {
+        let socket = self.raw().try_clone()?;
+        Acceptor::register(match self {
+            Acceptor::Tcp(_) => OpenListener::Tcp(socket.into()),
+            Acceptor::Unix(_) => OpenListener::Unix(socket.into()),
+        })
+    }
+
     fn raw(&self) -> SockRef<'_> {
         match self {
             Acceptor::Tcp(l) => SockRef::from(l),

@@ -128,10 +128,17 @@ impl Door {
         if let Some(path) = &self.file {
             std::fs::rename(aside(path), path)?;
         }
-        match &*self.acceptor.borrow() {
-            Some(acceptor) => acceptor.listen(self.backlog),
-            None => Ok(()),
+        let mut place = self.acceptor.borrow_mut();
+        let Some(acceptor) = &*place else { return Ok(()) };
+        acceptor.listen(self.backlog)?;
+        match acceptor.renewed() {
+            Ok(renewed) => *place = Some(renewed),
+            Err(error) => {
+                acceptor.refuse()?;
+                return Err(error);
+            }
         }
+        Ok(())
     }
 
     fn shut(&self) {
@@ -186,6 +193,25 @@ mod tests {
 
     async fn is_served(door: &Door) -> bool {
         tokio::time::timeout(Duration::from_secs(5), door.next()).await.is_ok_and(|arrived| arrived.is_some())
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_listens_again_costs_nothing_while_nobody_comes() {
+        let mut opened = bind::open(&bind_of(BindAddress::Tcp((Ipv4Addr::LOCALHOST, 0).into())), 1).unwrap();
+        let door = Door::open(opened.remove(0), 64, None).unwrap();
+        let window = Duration::from_millis(50);
+        // The runtime sees the shutdown while somebody waits at the door.
+        assert!(tokio::time::timeout(window, door.next()).await.is_err());
+        door.set(FrontendStatus::Paused).unwrap();
+        assert!(tokio::time::timeout(window, door.next()).await.is_err());
+        door.set(FrontendStatus::Open).unwrap();
+        let mut polls = 0;
+        let waiting = poll_fn(|cx| {
+            polls += 1;
+            door.poll_next(cx)
+        });
+        assert!(tokio::time::timeout(window, waiting).await.is_err());
+        assert!(polls < 10, "asked {polls} times for a connection that nobody makes");
     }
 
     #[tokio::test]
