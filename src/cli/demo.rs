@@ -24,6 +24,9 @@ pub struct DemoArgs {
     /// Port for HTTPS; any free one if it is taken
     #[arg(long, default_value_t = 8443)]
     https_port: u16,
+    /// Port for the stats page and the metrics; any free one if it is taken
+    #[arg(long, default_value_t = 8404)]
+    stats_port: u16,
     /// Folder for the certificate and the admin socket; a temporary one by default
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
@@ -42,10 +45,10 @@ pub fn run(args: &DemoArgs) -> ExitCode {
         .clone()
         .unwrap_or_else(|| std::env::temp_dir().join(format!("lockgate-demo-{}", std::process::id())));
     let ended = prepare(&folder).and_then(|servers| {
-        let ports = [args.http_port, args.https_port];
+        let ports = [args.http_port, args.https_port, args.stats_port];
         match serve(&folder, &servers, ports) {
             // Somebody else has one of the ports: any will do for a demo.
-            Err(error) if error.is::<BindError>() => serve(&folder, &servers, [0, 0]),
+            Err(error) if error.is::<BindError>() => serve(&folder, &servers, [0, 0, 0]),
             ended => ended,
         }
     });
@@ -64,7 +67,7 @@ fn prepare(folder: &Path) -> Result<Vec<SocketAddr>> {
     SERVERS.iter().map(|name| start_server(name)).collect()
 }
 
-fn serve(folder: &Path, servers: &[SocketAddr], ports: [u16; 2]) -> Result<()> {
+fn serve(folder: &Path, servers: &[SocketAddr], ports: [u16; 3]) -> Result<()> {
     let text = configuration(folder, servers, ports);
     std::fs::write(folder.join("demo.yaml"), &text)?;
     let source = Source { name: "demo.yaml".into(), text };
@@ -87,7 +90,7 @@ fn start_server(name: &'static str) -> Result<SocketAddr> {
     Ok(address)
 }
 
-fn configuration(folder: &Path, servers: &[SocketAddr], [http, https]: [u16; 2]) -> String {
+fn configuration(folder: &Path, servers: &[SocketAddr], [http, https, stats]: [u16; 3]) -> String {
     let listed: String =
         SERVERS.iter().zip(servers).map(|(name, address)| format!("      {name}: {address}\n")).collect();
     format!(
@@ -95,6 +98,8 @@ fn configuration(folder: &Path, servers: &[SocketAddr], [http, https]: [u16; 2])
   admin:
     - {{ socket: {socket}, level: admin }}
   state_file: {state}
+  stats:
+    - {{ bind: "127.0.0.1:{stats}", level: admin, metrics: /metrics, title: lockgate demo }}
   logs:
     - {{ target: stdout, syslog: rfc3164, format: httplog }}
 frontends:
@@ -132,10 +137,9 @@ fn print_what_to_try(listening: &app::Listening, folder: &Path, servers: &[Socke
         Some((_, BindAddress::Tcp(address))) => address.port(),
         _ => 0,
     };
-    let (http, https) = (port(0), port(1));
-    let ctl = format!("lockgate ctl --socket {}", folder.join("admin.sock").display());
+    let (http, https, stats) = (port(0), port(1), port(2));
+    let socket = folder.join("admin.sock").display().to_string();
     let program = std::env::current_exe().map_or_else(|_| "lockgate".into(), |p| p.display().to_string());
-    let ctl = ctl.replacen("lockgate", &program, 1);
     let first = servers.first().map(ToString::to_string).unwrap_or_default();
     println!(
         "Demo: {} web servers behind http://127.0.0.1:{http}/ and https://127.0.0.1:{https}/
@@ -146,13 +150,18 @@ Try, in another terminal:
     curl -i http://127.0.0.1:{http}/questions/1
   the same over TLS
     curl -ik https://127.0.0.1:{https}/questions/1
-  how the servers are, and all counters as CSV
-    {ctl} 'show servers state'
-    {ctl} 'show stat'
+  the stats page, in a browser: its buttons take servers out and bring them back
+    http://127.0.0.1:{stats}/
+  the metrics, as Prometheus gets them
+    curl -s http://127.0.0.1:{stats}/metrics
+  how everything is; with --watch again and again
+    {program} status --socket {socket}
+  all counters as CSV, as HAProxy's tools ask for them; without a command it is a prompt
+    {program} ctl --socket {socket} 'show stat'
   take web01 out
-    {ctl} 'set server web/web01 state drain'
-  bring it back; it gets requests after three passing checks
-    {ctl} 'set server web/web01 state ready'
+    {program} drain --socket {socket} web/web01
+  bring it back, and wait for its three passing checks
+    {program} ready --socket {socket} --wait web/web01
   fail web01's check, and mend it again
     curl -X POST 'http://{first}/_respond?health=fail'
     curl -X POST 'http://{first}/_respond?health=ok'

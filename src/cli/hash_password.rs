@@ -10,7 +10,7 @@ use rustyline::error::ReadlineError;
 use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
 use rustyline::validate::Validator;
-use rustyline::{ColorMode, Editor, Helper};
+use rustyline::{Behavior, ColorMode, Editor, Helper};
 
 use crate::core::web::password::{PASSWORD_MAX_BYTES, PasswordHash};
 
@@ -33,7 +33,9 @@ fn first_line() -> Result<String> {
 }
 
 fn ask() -> Result<String> {
-    let mut editor = Editor::<Silent, _>::new().context("cannot use the terminal")?;
+    // The questions go to the terminal itself: standard output is for the hash, and often a file.
+    let config = rustyline::Config::builder().behavior(Behavior::PreferTerm).build();
+    let mut editor = Editor::<Silent, _>::with_config(config).context("cannot use the terminal")?;
     editor.set_helper(Some(Silent));
     editor.set_color_mode(ColorMode::Forced);
     editor.set_auto_add_history(false);

@@ -77,6 +77,10 @@ impl Order {
 
     fn carry_out(&self, wanted: Wanted) -> io::Result<bool> {
         let word = wanted.word();
+        if let Some(time) = self.servers.iter().find(|name| parse_duration(name).is_ok()) {
+            eprintln!("lockgate {word}: `{time}` is no server; how long to wait is written `--wait={time}`");
+            return Ok(false);
+        }
         let mut done = true;
         for server in &self.servers {
             let server = server.replace([' ', '\t', '\n', ';', '\\'], "?");

@@ -59,6 +59,7 @@ pub struct Diagnostic {
     related: Option<(Range<usize>, String)>,
     related_at: Option<NodeId>,
     at: Option<NodeId>,
+    is_secret: bool,
 }
 
 impl Diagnostic {
@@ -75,7 +76,14 @@ impl Diagnostic {
             related: None,
             related_at: None,
             at: None,
+            is_secret: false,
         }
+    }
+
+    /// Keeps the line out of the report, which ends up in journals: a password stands there.
+    pub(super) fn secret(&mut self) -> &mut Self {
+        self.is_secret = true;
+        self
     }
 
     /// Sets what stands at the caret.
@@ -231,7 +239,10 @@ impl Report {
             Severity::Warning => Level::WARNING,
         };
         let mut group = Group::with_title(level.primary_title(title(diagnostic)));
-        if let Some(span) = &diagnostic.span {
+        if diagnostic.is_secret {
+            let place = annotate_snippets::Origin::path(self.file.as_str());
+            group = group.element(place.line(diagnostic.line).char_column(diagnostic.column));
+        } else if let Some(span) = &diagnostic.span {
             group = group.element(self.excerpt(span, AnnotationKind::Primary, &diagnostic.label));
             if let Some((span, text)) = &diagnostic.related {
                 group = group.element(self.excerpt(span, AnnotationKind::Context, text));

@@ -2,7 +2,7 @@
 //! the same here. Only messages are made better by it; nothing of this is accepted.
 
 /// What other programs call a key that means the same here.
-const SYNONYMS: [(&str, &str); 15] = [
+const SYNONYMS: [(&str, &str); 23] = [
     ("ssl", "tls"),
     ("listen", "bind"),
     ("crt", "certificates"),
@@ -18,6 +18,14 @@ const SYNONYMS: [(&str, &str); 15] = [
     ("nbthread", "threads"),
     ("worker_processes", "threads"),
     ("acl", "routes"),
+    ("uri", "path"),
+    ("auth", "users"),
+    ("hide-version", "show_version"),
+    ("len", "max_line"),
+    ("src", "client_ip"),
+    ("map", "host_map"),
+    ("agent-check", "agent"),
+    ("agent-inter", "interval"),
 ];
 
 /// Words of other programs and what to write instead. The first words of a key are looked up: `timeout connect` finds
@@ -33,7 +41,7 @@ const SENTENCES: &[(&str, &str)] = &[
     ("upstream", "servers stand in a backend: `backends: { web: { servers: { web01: 10.0.0.1:80 } } }`"),
     ("resolvers", "remove it: names are resolved by the name servers of /etc/resolv.conf"),
     ("peers", "remove it: rate-limit tables belong to one process"),
-    ("userlist", "remove it: users and passwords are not known here"),
+    ("userlist", "users of a stats page stand in its `users`: `users: { ops: { hash: …, level: admin } }`"),
     ("http", "remove it: `global`, `defaults`, `frontends` and `backends` stand at the top"),
     ("events", "remove it: `global: { threads: auto, maxconn: … }` says what is needed"),
     // HAProxy's keywords.
@@ -47,10 +55,16 @@ const SENTENCES: &[(&str, &str)] = &[
     ("default-server", "what all servers share stands in the backend: `health_check`, `slowstart`, `observe`"),
     ("server-template", "write each server: `servers: { web01: 10.0.0.1:80 }`"),
     ("default_backend", "write a route without conditions as the last one: `routes: [ { backend: web } ]`"),
-    ("use_backend", "write a route: `routes: [ { host: example.com, path: /api/, backend: api } ]`"),
-    ("acl", "conditions stand in the route: `{ host: example.com, path: /api/, backend: api }`"),
+    (
+        "use_backend",
+        "write a route: `routes: [ { host: example.com, path: /api/, backend: api } ]`, or by a file `{ host_map: hosts.map, backend: web }`",
+    ),
+    (
+        "acl",
+        "conditions stand in the route: `{ host: example.com, path: /api/, backend: api }`; who is refused stands in `deny`",
+    ),
     ("redirect", "a redirect is a route: `{ host: old.example.com, redirect: { to: https://example.com } }`"),
-    ("http-request", "header rules are `request_headers`, denials a route with `respond`, limits `rate_limits`"),
+    ("http-request", "header rules are `request_headers`, denials `deny`, limits and tables `rate_limits`"),
     ("http-response", "header rules are `response_headers`"),
     (
         "stick-table",
@@ -59,7 +73,18 @@ const SENTENCES: &[(&str, &str)] = &[
     ("stick", "persistence is `cookie` or `balance: source` of a backend"),
     (
         "stats",
-        "stats pages are `stats` of a frontend or of `global`, admin sockets `global: { admin: [ { socket: PATH, level: admin } ] }`",
+        "a stats page is `stats: { path: /haproxy }` of a frontend, or `global: { stats: [ { bind: \"127.0.0.1:8404\" } ] }`; an admin socket is `global: { admin: [ { socket: PATH, level: admin } ] }`",
+    ),
+    ("auth", "write `users: { NAME: { hash: HASH, level: admin } }`; `lockgate hash-password` makes the hash"),
+    ("hide-version", "write `show_version: false`"),
+    ("agent-check", "write `agent: { port: 5555 }`"),
+    ("agent-port", "write `agent: { port: 5555 }`"),
+    ("agent-addr", "write `agent: { address: 10.0.0.1, port: 5555 }`"),
+    ("agent-send", "write `agent: { port: 5555, send: \"TEXT\\n\" }`"),
+    ("master-worker", "remove it: there is one process, which systemd looks after"),
+    (
+        "accept-proxy",
+        "remove it: the PROXY protocol is not spoken; `trusted_proxies` believes the proxies' X-Forwarded-For",
     ),
     ("log", "write `global: { logs: [ { target: \"udp://127.0.0.1:514\" } ] }`"),
     ("log-format", "write it as `log` of the frontend, or as `format` of a log target"),
@@ -117,6 +142,25 @@ const SENTENCES: &[(&str, &str)] = &[
     ("worker_connections", "write `global: { maxconn: … }`"),
 ];
 
+/// HAProxy's `option`s and what to write instead.
+const OPTIONS: &[(&str, &str)] = &[
+    (
+        "httplog",
+        "remove it: `httplog` is the usual format; `log` of a frontend and `format` of a log target say another",
+    ),
+    ("httpslog", "write `log: httpslog`"),
+    ("tcplog", "write `log: tcplog`"),
+    ("logasap", "write `logasap: true`"),
+    ("log-health-checks", "write `log_health_checks: true`"),
+    ("log-separate-errors", "write `log_separate_errors: true`"),
+    ("dontlognull", "remove it: connections that send nothing are not logged unless `log_null: true`"),
+    ("dontlog-normal", "write `log_separate_errors: true`, and `level: err` in the log target"),
+    ("socket-stats", "write `socket_stats: true`"),
+    ("forwardfor", "remove it: `X-Forwarded-For` is sent unless `forwarded: { x_forwarded_for: false }`"),
+    ("httpchk", "write `health_check: { method: GET, path: /health, expect: 200 }`"),
+    ("redispatch", "write `redispatch: true`, which is the default"),
+];
+
 /// Balancing algorithms of other programs, and ours.
 const ALGORITHMS: [(&str, &str); 8] = [
     ("static-rr", "roundrobin"),
@@ -150,7 +194,13 @@ pub(super) fn synonym(word: &str) -> Option<&'static str> {
 
 /// What to write instead of a key that other programs know.
 pub(super) fn sentence(key: &str) -> Option<&'static str> {
-    let word = key.split([' ', '\t', '.']).next().unwrap_or_default();
+    let mut words = key.split([' ', '\t', '.']);
+    let (word, second) = (words.next().unwrap_or_default(), words.next());
+    if let ("option", Some(option)) = (word, second)
+        && let Some((_, sentence)) = OPTIONS.iter().find(|(foreign, _)| *foreign == option)
+    {
+        return Some(sentence);
+    }
     SENTENCES.iter().find(|(foreign, _)| *foreign == word).map(|(_, sentence)| *sentence)
 }
 
@@ -236,6 +286,7 @@ mod tests {
         for key in ["timeout connect", "option httplog", "http-request", "tune.bufsize", "server web01"] {
             assert!(sentence(key).is_some(), "{key}");
         }
+        assert_eq!(sentence("option log-health-checks"), Some("write `log_health_checks: true`"));
         assert_eq!(sentence("colour"), None);
     }
 }

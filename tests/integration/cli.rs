@@ -53,6 +53,49 @@ fn run_refuses_a_broken_file_and_says_why() {
 }
 
 #[test]
+fn what_is_installed_is_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = tools::run(
+        Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/install"))
+            .env("DESTDIR", dir.path())
+            .env("BINARY", BINARY)
+            .env_remove("PREFIX")
+            .env_remove("OWNER"),
+        "",
+    );
+    assert!(output.status.success(), "{}", tools::text(&output));
+    let docs = dir.path().join("usr/local/share/doc/lockgate");
+    for file in [docs.join("example.yaml"), dir.path().join("etc/lockgate/lockgate.yaml")] {
+        let output = lockgate(&["check", "-c", &file.display().to_string()], "");
+        assert!(output.status.success(), "{}", tools::text(&output));
+    }
+    for manual in ["README.md", "CONFIG.md", "ADMIN.md", "METRICS.md", "HAPROXY_COMPAT.md"] {
+        assert!(docs.join(manual).is_file(), "{manual}");
+    }
+}
+
+#[test]
+fn a_time_to_wait_that_stands_apart_is_pointed_out_and_nothing_is_ordered() {
+    // Nobody listens there: had it asked, the exit code would be 2.
+    let output = lockgate(&["drain", "--socket", "/nonexistent/admin.sock", "--wait", "5s", "web/web01"], "");
+    assert_eq!(output.status.code(), Some(1), "{}", tools::text(&output));
+    assert!(tools::text(&output).contains("`--wait=5s`"), "{}", tools::text(&output));
+}
+
+#[test]
+fn the_hash_of_a_password_typed_at_a_terminal_goes_into_a_file_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("ops.pw");
+    let command = format!("{BINARY} hash-password > {}", file.display());
+    let output = tools::run(Command::new("script").args(["-qec", &command, "/dev/null"]), "geheim\rgeheim\r");
+    assert!(output.status.success(), "{}", tools::text(&output));
+    assert!(tools::text(&output).contains("Password:"), "{}", tools::text(&output));
+    assert!(!tools::text(&output).contains("$6$"), "{}", tools::text(&output));
+    let hash = std::fs::read_to_string(&file).unwrap();
+    assert!(hash.starts_with("$6$") && hash.lines().count() == 1, "{hash:?}");
+}
+
+#[test]
 fn schema_is_json() {
     let output = lockgate(&["schema"], "");
     assert!(output.status.success());

@@ -80,6 +80,12 @@ fn what_it_tells_to_try_works() {
         assert!(ok, "{command}\n{text}\n---- demo\n{}", demo.text());
     }
 
+    // The stats page is for a browser: its address stands alone.
+    let text = demo.text();
+    let page = text.lines().find_map(|line| line.strip_prefix("    http://")).expect("the page's address");
+    let (ok, body) = shell(&format!("curl -sf http://{page}"));
+    assert!(ok && body.contains("lockgate demo") && body.contains("web01"), "{body}");
+
     // The access line of a request is printed as it would reach syslog.
     let curl = commands.iter().find(|c| c.starts_with("curl ") && c.contains("http://")).expect("a plain curl");
     assert!(shell(curl).0);

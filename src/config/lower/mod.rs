@@ -172,6 +172,9 @@ impl Lowering<'_> {
         let known: Vec<String> = names.order.iter().take(20).map(|n| format!("`{n}`")).collect();
         let diagnostic = self.report.error(at, format!("there is no backend `{}`", super::shape::shorten(name)));
         diagnostic.did_you_mean(name, names.order.iter().map(String::as_str));
+        if name.contains("map(") {
+            diagnostic.help("a backend chosen by host from a file is `{ host_map: FILE, backend: DEFAULT }`");
+        }
         match known.is_empty() {
             true => diagnostic.help("no backends are configured: add it under `backends`"),
             false => diagnostic.help(format!("backends: {}", known.join(", "))),

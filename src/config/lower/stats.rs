@@ -194,7 +194,9 @@ impl Lowering<'_> {
             self.error(at, "this cannot be a password").help(format!("1 to {PASSWORD_MAX_BYTES} bytes, on one line"));
             return None;
         }
-        self.warning(at, message).help(format!("write its hash instead, so that nobody can read it: {MAKE_A_HASH}"));
+        self.warning(at, message)
+            .secret()
+            .help(format!("write its hash instead, so that nobody can read it: {MAKE_A_HASH}"));
         let mut salt = [0; 12];
         fastrand::Rng::new().fill(&mut salt);
         Some(PasswordHash::make_quickly(password, salt))
