@@ -176,9 +176,13 @@ impl Oracle {
         }
     }
 
-    /// What an agent says of health.
+    /// What an agent says of health. Where no check is made its word alone brings a server up.
     pub fn agent(&mut self, server: ServerId, up: bool) {
-        self.debt(server).down_by_agent = !up;
+        let debt = self.debt(server);
+        debt.down_by_agent = !up;
+        if up && !debt.has_checks {
+            debt.owe(0);
+        }
     }
 
     /// A name got its first address.

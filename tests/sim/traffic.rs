@@ -56,7 +56,9 @@ impl World {
             self.tally.refused += 1;
             return;
         }
-        let bound = (self.rng.u32(0..5) == 0).then(|| self.rng.u32(..view.servers.len() as u32));
+        // The last server of a backend may have been deleted.
+        let bound =
+            (self.rng.u32(0..5) == 0 && !view.servers.is_empty()).then(|| self.rng.u32(..view.servers.len() as u32));
         let bound = bound.filter(|b| view.servers[*b as usize].accepts_persistent);
         let hash = self.rng.bool().then(|| hash_key(&self.rng.u32(0..50).to_be_bytes()));
         if let Some(index) = bound {

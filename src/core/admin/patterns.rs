@@ -167,7 +167,8 @@ pub fn carry_out(order: PatternOrder, patterns: &mut Patterns) -> Result<String,
         })
     };
     let refused = |error: ListError, missing: &str| match error {
-        ListError::Pattern(error) => format!("{error}."),
+        // It may quote what was said.
+        ListError::Pattern(error) => format!("{error}.").replace(char::is_control, "?"),
         ListError::NotFound => missing.to_owned(),
         ListError::Full => {
             format!("The list is full: {ENTRIES_MAX} entries at most, those of prepared versions included.")
@@ -318,6 +319,7 @@ mod tests {
             None,
             "# id (file) description\n1 () acl 'src' file '/etc/lockgate.yaml' line 5. curr_ver=0 next_ver=0 entry_cnt=1\n",
         );
+        check("add acl #1 1\u{1b}[2J", None, "'1?[2J' is not a valid IPv4 or IPv6 address.");
         check("show acl #0", None, "Unknown ACL identifier. Please use #<id> or <file>.");
         check("add acl #1 192.0.2.1", None, "");
         check("show acl #1", None, "0x10000010 10.0.0.0/8\n0x10000030 192.0.2.1\n");
