@@ -1,6 +1,6 @@
 //! The command line: `check`, `schema`, `ctl`, `respond`, and what `run` says when it cannot.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Output, Stdio};
 
 use crate::support::client::RawClient;
@@ -87,10 +87,25 @@ fn the_hash_of_a_password_typed_at_a_terminal_goes_into_a_file_alone() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("ops.pw");
     let command = format!("{BINARY} hash-password > {}", file.display());
-    let output = tools::run(Command::new("script").args(["-qec", &command, "/dev/null"]), "geheim\rgeheim\r");
-    assert!(output.status.success(), "{}", tools::text(&output));
-    assert!(tools::text(&output).contains("Password:"), "{}", tools::text(&output));
-    assert!(!tools::text(&output).contains("$6$"), "{}", tools::text(&output));
+    let mut terminal = Command::new("script")
+        .args(["-qec", &command, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script of util-linux");
+    let (mut keys, mut screen) = (terminal.stdin.take().unwrap(), terminal.stdout.take().unwrap());
+    let mut shown = String::new();
+    for prompt in ["Password:", "Once more:"] {
+        while !shown.contains(prompt) {
+            let mut byte = [0];
+            assert_eq!(screen.read(&mut byte).unwrap(), 1, "the end, without {prompt}: {shown}");
+            shown.push(char::from(byte[0]));
+        }
+        keys.write_all(b"geheim\r").unwrap();
+    }
+    screen.read_to_string(&mut shown).unwrap();
+    assert!(terminal.wait().unwrap().success(), "{shown}");
+    assert!(!shown.contains("$6$") && !shown.contains("geheim"), "{shown}");
     let hash = std::fs::read_to_string(&file).unwrap();
     assert!(hash.starts_with("$6$") && hash.lines().count() == 1, "{hash:?}");
 }

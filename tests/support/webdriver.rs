@@ -121,13 +121,11 @@ impl Browser {
         severe.map(|e| e["message"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
-    /// Saves a picture of the whole page.
+    /// Saves a picture of what is in sight.
     #[track_caller]
     pub fn photograph(&self, file: &Path) {
-        let parameters = json!({ "captureBeyondViewport": true });
-        let shot =
-            self.ask("POST", "/goog/cdp/execute", &json!({ "cmd": "Page.captureScreenshot", "params": parameters }));
-        let encoded = shot["data"].as_str().expect("a picture");
+        let shot = self.ask("GET", "/screenshot", &Value::Null);
+        let encoded = shot.as_str().expect("a picture");
         let bytes = base64::engine::general_purpose::STANDARD.decode(encoded).expect("base64");
         std::fs::create_dir_all(file.parent().expect("a folder")).expect("a folder for pictures");
         std::fs::write(file, bytes).expect("a writable file");
