@@ -1,6 +1,6 @@
 //! Lists of patterns that operators change while traffic flows: maps (a key and a value) and access lists (a key).
 //!
-//! Reading order: [`entry`] (one pattern and what it matches), [`file`] (HAProxy's file format), `index` and [`lookup`]
+//! Reading order: [`entry`] (one pattern and what it matches), [`mod@file`] (HAProxy's file format), `index` and [`lookup`]
 //! (finding the entry that matches), [`live`] (what workers read), [`lists`] (what the admin socket changes), [`rule`]
 //! (denials). Lists are immutable versions behind atomic pointers: a worker never waits for a change.
 //!
