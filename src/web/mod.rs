@@ -1,8 +1,8 @@
 //! The stats pages' room on the control thread: who asks, what is answered, what is ordered.
 //!
 //! Workers read requests and send answers; between the two stands a bounded channel ([`crate::runtime::page`]). Reading
-//! order: [`PageServer`] takes one request after another, [`guard`] remembers who proved themselves and slows down who
-//! guesses, [`answer`] renders, [`order`] carries a form out. How the page looks is in [`crate::core::web`].
+//! order: [`PageServer`] takes one request after another, `guard` remembers who proved themselves and slows down who
+//! guesses, `answer` renders, `order` carries a form out. How the page looks is in [`crate::core::web`].
 
 mod answer;
 mod guard;

@@ -1,6 +1,6 @@
 //! `lockgate ctl`: admin commands from the shell, one, a file of them, or at a prompt.
 //!
-//! Reading order: [`session`] (what one exchange is), [`script`] (a file of commands), [`prompt`] and [`complete`]
+//! Reading order: [`session`] (what one exchange is), [`script`] (a file of commands), `prompt` and [`complete`]
 //! (a person at a terminal).
 
 pub mod complete;

@@ -1,6 +1,6 @@
 //! `lockgate status`: how a running lockgate is, for a person, a script or a screen that is left on.
 //!
-//! Reading order: [`rows`] (the CSV read back), [`report`] (what is known, and what is a problem), [`table`] (as a
+//! Reading order: `rows` (the CSV read back), [`report`] (what is known, and what is a problem), [`table`] (as a
 //! person reads it), [`style`] (colours, numbers, ages). The JSON form is the report's own shape.
 
 pub mod report;

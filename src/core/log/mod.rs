@@ -1,6 +1,6 @@
 //! Log lines: the record of one request, and the formats it is written in.
 //!
-//! [`record`] is what is known of a request, [`httplog`], [`json`] and [`format`] (strings with variables) lay it out, [`envelope`] puts syslog's header
+//! [`record`] is what is known of a request, [`httplog`], [`json`] and [`mod@format`] (strings with variables) lay it out, [`envelope`] puts syslog's header
 //! before it and [`date`] writes the times in all of them. Not here: where lines go, and anything that reads a clock or
 //! the machine's time zone (the room `crate::log`).
 

@@ -1,6 +1,6 @@
 //! The page people look at: one self-contained HTML document.
 //!
-//! [`view`] reads state and counters into the words and numbers of the page; `page.html` lays them out, `page.css` and
+//! `view` reads state and counters into the words and numbers of the page; `page.html` lays them out, `page.css` and
 //! `page.js` stand in the document itself, so that a browser loads nothing else. Without scripts the page works as
 //! HAProxy's does: a form per backend.
 //!
