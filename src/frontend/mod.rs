@@ -1,11 +1,12 @@
 //! The client side: one connection after another, one request after another.
 //!
-//! Reading order: [`worker`] (what a worker thread holds and does), [`connection`] (one client), [`stream`] (one request
-//! in phases), [`tunnel`] (what an upgrade leads to).
+//! Reading order: [`worker`] (what a worker thread holds and does) with `report` (what it tells of itself),
+//! [`connection`] (one client), [`stream`] (one request in phases), [`tunnel`] (what an upgrade leads to).
 
 pub mod answer;
 pub mod connection;
 pub mod registry;
+mod report;
 pub mod stream;
 pub mod tunnel;
 pub mod worker;

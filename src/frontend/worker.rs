@@ -14,14 +14,12 @@ use tokio::sync::{Notify, mpsc};
 
 use super::connection::{self, Arrival, Held};
 use super::registry::{Doing, Registry};
+use super::report;
 use super::stream::Scratch;
 use crate::backend::pool::Pool;
-use crate::core::admin::StreamRow;
-use crate::core::admin::sessions::StreamState;
-use crate::core::admin::threads::{PoolView, WorkerView};
 use crate::core::fleet::frontends::FrontendStatus;
 use crate::core::fleet::live::{FrontendLive, ListenerLive};
-use crate::core::fleet::snapshot::{ConnectTo, Snapshot};
+use crate::core::fleet::snapshot::Snapshot;
 use crate::core::fleet::spec::FrontendLog;
 use crate::core::log::format::variable::Wants;
 use crate::core::stats::counters::{Counter, Shard};
@@ -30,7 +28,7 @@ use crate::listener::bind::OpenListener;
 use crate::listener::door::Door;
 use crate::listener::per_source::PerSource;
 use crate::log::WorkerLog;
-use crate::runtime::buffer::{BUFFER_BYTES, BufferShelf, LARGE_BUFFER_BYTES};
+use crate::runtime::buffer::BufferShelf;
 use crate::runtime::clock;
 use crate::runtime::shared::Shared;
 use crate::runtime::socket::Socket;
@@ -190,6 +188,11 @@ impl Worker {
         self.scratch.borrow_mut().pop().unwrap_or_default()
     }
 
+    /// Scratch spaces kept for reuse.
+    pub fn scratches_kept(&self) -> usize {
+        self.scratch.borrow().len()
+    }
+
     /// Takes a scratch space back.
     pub fn shelve_scratch(&self, mut scratch: Box<Scratch>) {
         let mut shelf = self.scratch.borrow_mut();
@@ -308,10 +311,10 @@ async fn end_all(worker: &Worker) {
 fn obey(worker: &Rc<Worker>, order: WorkerOrder) {
     match order {
         WorkerOrder::ListStreams(reply) => {
-            let _ = reply.send(list(worker));
+            let _ = reply.send(report::list(worker));
         }
         WorkerOrder::Describe(reply) => {
-            let _ = reply.send(describe(worker));
+            let _ = reply.send(report::describe(worker));
         }
         WorkerOrder::KillStream { id, cause } => worker.registry.for_each(|e| {
             if e.id == id {
@@ -331,77 +334,6 @@ fn obey(worker: &Rc<Worker>, order: WorkerOrder) {
         WorkerOrder::Adopt(handover) => adopt(worker, handover),
         WorkerOrder::Drain | WorkerOrder::Stop => {}
     }
-}
-
-fn describe(worker: &Worker) -> WorkerView {
-    let snapshot = worker.snapshot();
-    let counted = |counter| snapshot.frontends.iter().map(|f| f.live.counters.of(worker.shard, counter)).sum();
-    let runtime = tokio::runtime::Handle::current().metrics();
-    let [buffers, large_buffers, _] = worker.shelf.kept();
-    WorkerView {
-        index: worker.index,
-        connections: u32::try_from(worker.registry.len()).unwrap_or(u32::MAX),
-        accepted: counted(Counter::ConnTot),
-        requests: counted(Counter::ReqTot),
-        tasks: runtime.num_alive_tasks() as u64,
-        loops: runtime.worker_park_count(0),
-        busy: runtime.worker_total_busy_duration(0),
-        pools: vec![
-            PoolView { name: "buffer", size: BUFFER_BYTES, kept: buffers },
-            PoolView { name: "large_buffer", size: LARGE_BUFFER_BYTES, kept: large_buffers },
-            PoolView { name: "scratch", size: size_of::<Scratch>(), kept: worker.scratch.borrow().len() },
-        ],
-    }
-}
-
-fn list(worker: &Worker) -> Vec<StreamRow> {
-    let snapshot = worker.snapshot();
-    let now = clock::now();
-    let mut rows = Vec::with_capacity(worker.registry.len());
-    worker.registry.for_each(|e| {
-        let backend = e.backend.get().and_then(|i| snapshot.backends.get(i));
-        let server = e.server.get().and_then(|id| backend?.servers.get(id.index as usize));
-        let is_idle = matches!(e.doing.get(), Doing::Handshake | Doing::Idle | Doing::Request);
-        let expires_in = |on_client: bool| {
-            let expiry = e.expiry.get().filter(|x| x.on_client == on_client)?;
-            Some(expiry.at.saturating_duration_since(now))
-        };
-        rows.push(StreamRow {
-            id: e.id,
-            began_at: e.began_at,
-            age: now.saturating_duration_since(e.since),
-            source: e.peer,
-            destination: e.destination,
-            tls: e.tls,
-            frontend: snapshot
-                .frontends
-                .get(e.frontend)
-                .map_or_else(|| (Box::default(), 0), |f| (f.spec.name.clone(), f.spec.iid)),
-            backend: backend.map(|b| (b.spec.name.clone(), b.spec.iid)),
-            server: server.map(|s| (s.spec.name.clone(), s.sid)),
-            server_address: server.and_then(|s| match s.address {
-                Some(ConnectTo::Ip(address)) => Some(address),
-                _ => None,
-            }),
-            requests: e.requests.get(),
-            retries: e.retries.get(),
-            state: match e.doing.get() {
-                Doing::Handshake | Doing::Idle | Doing::Request => StreamState::Request,
-                Doing::Tarpit => StreamState::Tarpit,
-                Doing::Queue => StreamState::Queue,
-                Doing::Connect => StreamState::Connect,
-                Doing::Headers => StreamState::Response,
-                Doing::Data => StreamState::Transfer,
-                Doing::Tunnel => StreamState::Tunnel,
-            },
-            client_expires_in: expires_in(true),
-            server_expires_in: expires_in(false),
-            bytes_in: e.bytes_in.get(),
-            bytes_out: e.bytes_out.get(),
-            request: if is_idle { Box::default() } else { e.request.get().to_text().into() },
-        });
-    });
-    rows
 }
 
 /// Sends log lines on that have waited for company long enough. An idle worker is not woken.
