@@ -21,7 +21,7 @@ use super::connector::{Verify, client_config};
 use super::resolver::CertificateResolver;
 use super::selfsigned::{DEMO_NAMES, self_signed};
 use super::*;
-use crate::config::model::{BindTls, TlsGlobal, TlsVersion};
+use crate::config::model::{BindTls, HttpVersion, TlsGlobal, TlsVersion};
 
 const ECDSA: &rcgen::SignatureAlgorithm = &rcgen::PKCS_ECDSA_P256_SHA256;
 const RSA: &rcgen::SignatureAlgorithm = &rcgen::PKCS_RSA_SHA256;
