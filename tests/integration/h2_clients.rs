@@ -334,16 +334,24 @@ fn a_slow_server_holds_back_the_client() {
 fn retries_and_queues_are_those_of_http1() {
     let dead = Origin::named("dead");
     dead.stop();
-    let origin = Origin::answering(|_| Reply::ok("late").after(Duration::from_millis(50)));
-    let site = Site::new().server(dead.addr(), "").server(origin.addr(), "maxconn: 1");
-    let site = clear(site.backend("balance: roundrobin").defaults("retries: 3"));
+    let origin = Origin::named("s2");
+    let site = clear(Site::of(&[&dead, &origin]).backend("balance: roundrobin"));
     let mut client = H2Client::connect(site.address);
     let streams: Vec<_> = (0..10).map(|_| client.start(get("/"), true)).collect();
     for stream in streams {
+        assert_eq!(client.answer(stream).unwrap().text(), "s2");
+    }
+    assert_eq!(site.stat("web", "BACKEND").number("wredis"), 5);
+
+    let origin = Origin::answering(|_| Reply::ok("late").after(Duration::from_millis(50)));
+    let site = clear(Site::new().server(origin.addr(), "maxconn: 1"));
+    let mut client = H2Client::connect(site.address);
+    let streams: Vec<_> = (0..5).map(|_| client.start(get("/"), true)).collect();
+    for stream in streams {
         assert_eq!(client.answer(stream).unwrap().text(), "late");
     }
-    assert!(site.stat("web", "BACKEND").number("wredis") > 0);
-    assert!(site.stat("web", "s2").number("qmax") > 0 || site.stat("web", "BACKEND").number("qmax") > 0);
+    assert_eq!(site.stat("web", "BACKEND").number("qmax"), 4);
+    assert_eq!(site.stat("web", "s1").number("smax"), 1);
 }
 
 #[test]

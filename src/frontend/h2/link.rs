@@ -29,8 +29,9 @@ pub(super) struct Link {
     from_client: RefCell<FrameWatch>,
     to_client: RefCell<FrameWatch>,
     offence: Cell<Option<Offence>>,
-    /// Since when a head has been on its way.
+    /// Since when a head has been on its way, and how many frames had begun then.
     midway_since: Cell<Option<Instant>>,
+    frames: Cell<u64>,
     /// The connection's entry, which knows how many streams are open.
     entry: Rc<StreamEntry>,
     /// When a stream last began or ended.
@@ -50,6 +51,7 @@ impl Link {
             to_client: RefCell::new(FrameWatch::of_server()),
             offence: Cell::new(None),
             midway_since: Cell::new(None),
+            frames: Cell::new(0),
             entry,
             latest: Cell::new(now),
             spares: RefCell::new(Vec::new()),
@@ -137,10 +139,11 @@ impl Link {
         match (watch.is_midway(), self.midway_since.get()) {
             (false, Some(_)) => self.midway_since.set(None),
             (true, None) => self.midway_since.set(Some(clock::now())),
-            // Another head may have begun since; a busy client is not a slow one.
-            (true, Some(_)) if seen.headers > 1 => self.midway_since.set(Some(clock::now())),
+            // Others have come since: a busy client is not a slow one.
+            (true, Some(_)) if watch.frames() != self.frames.get() => self.midway_since.set(Some(clock::now())),
             _ => {}
         }
+        self.frames.set(watch.frames());
         if seen != Seen::default()
             && let Some(offence) = self.conduct.borrow_mut().received(&seen, clock::now)
         {

@@ -269,7 +269,7 @@ impl Stream<'_> {
                     }
                 }
             }
-            if uploading == upload::Progress::Done
+            if looks_for_client(uploading, connection)
                 && let Some(Cause::ClientReset) = connection.poll_left(cx, shelf, ahead_max)
             {
                 return Poll::Ready(Heard::End(End::new(Cause::ClientReset, Phase::Headers)));
@@ -490,7 +490,7 @@ impl Stream<'_> {
                 }
             };
             connection.place.entry.bytes_out.set(*bytes_out);
-            if uploading == upload::Progress::Done
+            if looks_for_client(uploading, connection)
                 && progress == download::Progress::AwaitsServer
                 && connection.poll_left(cx, shelf, ahead_max) == Some(Cause::ClientReset)
             {
@@ -582,6 +582,16 @@ fn send(
         Err(UploadError::ClientReset) => Err(End::new(Cause::ClientReset, Phase::Headers)),
         Err(UploadError::Bad(reject)) => Err(End::new(Cause::BadRequest(reject.status), Phase::Headers)),
         Err(UploadError::TooLarge) => Err(End::new(Cause::BadRequest(413), Phase::Headers)),
+    }
+}
+
+/// Whether it must be asked if the client is still there: moving a body shows it by itself, save that a body which the
+/// server does not take hides a reset of its stream.
+fn looks_for_client(uploading: upload::Progress, connection: &Connection) -> bool {
+    match uploading {
+        upload::Progress::Done => true,
+        upload::Progress::AwaitsServer => connection.io.is_h2(),
+        upload::Progress::AwaitsClient => false,
     }
 }
 

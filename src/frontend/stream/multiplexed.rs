@@ -31,6 +31,10 @@ impl Stream<'_> {
         self.takes_trailers = head.known(Known::Te).is_some();
         self.connection.place.entry.request.set(RequestText::new(head.method(), head.target()));
         self.e.timers.request = Some(millis(self.e.latest.saturating_duration_since(self.e.first_byte)));
+        if poll_fn(|cx| Poll::Ready(exchange.poll_left(cx))).await {
+            // Called off before anybody looked at it: no server is to be troubled.
+            return Err(End::new(Cause::ClientReset, Phase::Request));
+        }
         if matches!(self.framing.body, Body::Length(n) if n <= PREFETCH_MAX_BYTES) {
             self.prefetch().await;
         }

@@ -48,8 +48,12 @@ pub struct FrameWatch {
     code_in: Option<u32>,
     code: [u8; 4],
     code_have: usize,
-    /// A field block has begun and not ended.
+    /// A field block has begun and its last frame is still to come.
     in_block: bool,
+    /// The frame being read is part of a field block.
+    in_head: bool,
+    /// Frames so far, not counting those that only go on with a field block.
+    frames: u64,
     /// Bytes so far.
     total: u64,
 }
@@ -71,13 +75,20 @@ impl FrameWatch {
             code: [0; 4],
             code_have: 0,
             in_block: false,
+            in_head: false,
+            frames: 0,
             total: 0,
         }
     }
 
     /// Whether a frame header or a field block has begun and is not all there.
     pub fn is_midway(&self) -> bool {
-        self.in_block || self.have > 0 || self.preface > 0
+        self.in_block || (self.in_head && self.left > 0) || self.have > 0 || self.preface > 0
+    }
+
+    /// Frames that have begun, not counting those that only go on with a field block.
+    pub fn frames(&self) -> u64 {
+        self.frames
     }
 
     /// Bytes that passed.
@@ -117,6 +128,8 @@ impl FrameWatch {
         let [a, b, c, kind, flags, ..] = self.header;
         self.left = u32::from_be_bytes([0, a, b, c]);
         self.code_in = None;
+        self.in_head = matches!(kind, HEADERS | CONTINUATION);
+        self.frames += u64::from(kind != CONTINUATION);
         match kind {
             DATA if self.left > 0 || flags & END_STREAM != 0 => seen.data += 1,
             HEADERS => {
@@ -225,5 +238,13 @@ mod tests {
         assert!(!watch.is_midway());
         watch.observe(&[0, 0], &mut seen);
         assert!(watch.is_midway());
+        let (mut watch, mut seen) = (FrameWatch::of_server(), Seen::default());
+        let whole = frame(HEADERS, END_HEADERS, b"abc");
+        watch.observe(&whole[..10], &mut seen);
+        assert!(watch.is_midway());
+        watch.observe(&whole[10..], &mut seen);
+        assert!(!watch.is_midway() && watch.frames() == 1);
+        watch.observe(&frame(DATA, 0, b"abc")[..10], &mut seen);
+        assert!(!watch.is_midway(), "a body may take its time");
     }
 }
