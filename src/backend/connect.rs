@@ -21,6 +21,9 @@ pub enum ConnectError {
     /// Out of descriptors or local ports.
     #[error("no local resources for a connection")]
     Exhausted(#[source] io::Error),
+    /// It stands, but what the server says on it is not HTTP/2.
+    #[error("the server does not speak HTTP/2 here")]
+    Http2(#[source] ::h2::Error),
 }
 
 /// Connects within `timeout`, from one of `sources` if there are any. The kernel chooses the local port as late as

@@ -1,13 +1,14 @@
 //! Probing servers: one check asked over the wire, and what came of it as a value.
 //!
-//! [`probe`] connects, does the TLS handshake if the check asks for one, sends one HTTP/1.1 request if it is an HTTP
-//! check, and reads no more of the answer than it has to judge. It never follows a redirect and never reuses a
+//! [`probe`] connects, does the TLS handshake if the check asks for one, sends one HTTP request or gRPC call if the check
+//! has one, and reads no more of the answer than it has to judge. It never follows a redirect and never reuses a
 //! connection. [`agent`] asks an agent. When a check is due, and how results move a server's state, is decided in `core`; this room runs on the
 //! control thread, where tasks are local.
 
 use std::cell::Cell;
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::{DnsName, ServerName};
@@ -23,6 +24,7 @@ use crate::tls::HandshakeError;
 pub mod agent;
 mod client_configs;
 mod http;
+mod http2;
 pub mod hyper_io;
 
 #[cfg(test)]
@@ -96,7 +98,7 @@ async fn attempt(check: &CheckSpec, to: &ConnectTo, progress: &Progress) -> Verd
     };
     if let Some(tls) = &check.tls {
         progress.layer.set(Layer::Handshake);
-        transport = match shake_hands(tls, to, transport).await {
+        transport = match shake_hands(tls, speaks_h2(&check.kind), to, transport).await {
             Ok(transport) => transport,
             Err(verdict) => return verdict,
         };
@@ -106,8 +108,25 @@ async fn attempt(check: &CheckSpec, to: &ConnectTo, progress: &Progress) -> Verd
         CheckKind::Tcp => Verdict::new(CheckStatus::L4Ok, ""),
         CheckKind::Http(request) => {
             progress.layer.set(Layer::Exchange);
-            http::exchange(request, check.tls.is_some(), to, transport, &progress.code).await
+            let over_tls = check.tls.is_some();
+            match request.h2 {
+                false => http::exchange(request, over_tls, to, transport, &progress.code).await,
+                true => http2::exchange(request, over_tls, to, transport, &progress.code).await,
+            }
         }
+        CheckKind::Grpc(call) => {
+            progress.layer.set(Layer::Exchange);
+            http2::call_health(call, check.tls.is_some(), to, transport, &progress.code).await
+        }
+    }
+}
+
+/// Whether a check is made over HTTP/2.
+fn speaks_h2(kind: &CheckKind) -> bool {
+    match kind {
+        CheckKind::Tcp => false,
+        CheckKind::Http(request) => request.h2,
+        CheckKind::Grpc(_) => true,
     }
 }
 
@@ -144,11 +163,18 @@ fn is_ours(error: &io::Error) -> bool {
 
 async fn shake_hands(
     tls: &CheckTls,
+    h2: bool,
     to: &ConnectTo,
     transport: Box<dyn Transport>,
 ) -> Result<Box<dyn Transport>, Verdict> {
     let unusable = |text: String| Verdict::new(CheckStatus::SocketError, &text);
-    let config = client_configs::for_check(tls).map_err(|error| unusable(error.to_string()))?;
+    let mut config = client_configs::for_check(tls).map_err(|error| unusable(error.to_string()))?;
+    if h2 {
+        // RFC 9113 section 3.2: over TLS, HTTP/2 is agreed on by its name.
+        let mut with_alpn = (*config).clone();
+        with_alpn.alpn_protocols = vec![b"h2".to_vec()];
+        config = Arc::new(with_alpn);
+    }
     let name = match (&tls.server_name, to) {
         (Some(name), _) => ServerName::try_from(name.to_string())
             .map_err(|_| unusable(format!("{name:?} is not a host name or address; correct server_name")))?,
@@ -158,6 +184,9 @@ async fn shake_hands(
         }
     };
     match TlsConnector::from(config).connect(name, transport).await {
+        Ok(stream) if h2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") => {
+            Err(Verdict::new(CheckStatus::L6Response, "the server does not offer HTTP/2 (ALPN `h2`)"))
+        }
         Ok(stream) => Ok(Box::new(stream)),
         Err(error) => Err(Verdict::new(CheckStatus::L6Response, &HandshakeError::from(error).to_string())),
     }

@@ -49,6 +49,7 @@ fn http() -> HttpCheck {
         expect: vec![(200, 200)],
         body: None,
         disable_on_404: false,
+        h2: false,
     }
 }
 

@@ -570,6 +570,7 @@ pub fn backend(
         maintenance: false,
         maintenance_answer: answer(503),
         pool: PoolSpec { max_idle: u32::MAX, idle_timeout: s(30) },
+        http2: Http2ToServers::default(),
         source: Vec::new(),
         log_health_checks: false,
         request_rules: Vec::new(),
@@ -584,6 +585,7 @@ pub fn server(name: &str, port: u16, weight: u32, maxconn: Option<u32>, rise: u3
     ServerSpec {
         name: name.into(),
         address: ServerAddress::Ip(([127, 0, 0, 1], port).into()),
+        protocol: ServerProtocol::H1,
         weight,
         maxconn,
         backup: false,

@@ -22,6 +22,7 @@ mod deploy;
 mod fleetops;
 mod forwarded;
 mod framing;
+mod h2_servers;
 mod health;
 mod interim;
 mod keepalive;

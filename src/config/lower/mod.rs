@@ -21,6 +21,7 @@ mod pattern;
 mod route;
 mod rule;
 mod server;
+mod server_http2;
 mod stats;
 mod template;
 mod track;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::bind::unix_path;
 use super::route::is_host_name;
-use super::{Lowering, first};
+use super::{Lowering, first, server_http2};
 use crate::config::document::NodeId;
 use crate::config::foreign;
 use crate::config::raw::backend::{ObserveChoice, ObserveLayer, ServerChoice};
@@ -13,13 +13,15 @@ use crate::config::raw::check::CheckChoice;
 use crate::config::raw::{At, backend as raw};
 use crate::config::shape::shorten;
 use crate::core::fleet::spec::{
-    InitialState, ObserveSpec, OnError, ReturnFromDrain, ReturnFromMaint, ServerAddress, ServerDefaults, ServerSpec,
+    InitialState, ObserveSpec, OnError, ReturnFromDrain, ReturnFromMaint, ServerAddress, ServerDefaults,
+    ServerProtocol, ServerSpec,
 };
-use crate::core::health::CheckSpec;
+use crate::core::health::{CheckKind, CheckSpec};
 
 /// What can be said of servers in `defaults`, in a backend and of one server.
 #[derive(Debug)]
 pub(super) struct Tuning {
+    protocol: ServerProtocol,
     observe: Option<ObserveSpec>,
     slowstart: Option<Duration>,
     initial: InitialState,
@@ -32,6 +34,7 @@ impl Tuning {
     /// What a server is like that says nothing of itself.
     pub fn defaults(self, check: Option<Arc<CheckSpec>>) -> ServerDefaults {
         ServerDefaults {
+            protocol: self.protocol,
             check,
             observe: self.observe,
             slowstart: self.slowstart,
@@ -78,6 +81,12 @@ impl Lowering<'_> {
             let at = full.health_check.as_ref().or(backend.health_check.as_ref()).map_or(written.id(), At::id);
             self.check_of_address(at, check, address);
         }
+        let tuning = self.tuning(Some(full), Some(backend), check.is_some());
+        if let (Some(CheckKind::Http(http)), ServerProtocol::H2) =
+            (check.as_mut().map(|c| &mut c.kind), tuning.protocol)
+        {
+            http.h2 = true;
+        }
         let mut agent = self.agent(backend.agent.as_ref(), full.agent.as_ref(), address.as_ref());
         if let Some(track) = &full.track {
             self.only_tracks(track.id(), full);
@@ -87,7 +96,6 @@ impl Lowering<'_> {
         if let (Some(observe), None, None) = (observed, &check, &full.track) {
             self.observe_without_check(observe.id());
         }
-        let tuning = self.tuning(Some(full), Some(backend), check.is_some());
         if let Some(cookie) = &full.cookie {
             let text = cookie.as_ref();
             if text.is_empty() || !text.chars().all(|c| c.is_ascii_graphic() && !"\",;\\".contains(c)) {
@@ -98,6 +106,7 @@ impl Lowering<'_> {
         Some(ServerSpec {
             name: checked_name,
             address: address?,
+            protocol: tuning.protocol,
             weight: full.weight.as_deref().copied().unwrap_or(1),
             maxconn: full.maxconn.as_deref().copied(),
             backup: full.backup.as_deref().copied().unwrap_or(false),
@@ -136,6 +145,7 @@ impl Lowering<'_> {
         let slowstart = slowstart.and_then(|s| self.duration_in(s, Duration::ZERO, Duration::from_secs(24 * 3600)));
         let observe = first!(observe in server, backend, defaults);
         Tuning {
+            protocol: server_http2::protocol(first!(proto in server, backend).map(|w| **w)),
             observe: observe.filter(|_| checked).and_then(|choice| observe_spec(choice)),
             slowstart: slowstart.filter(|s| !s.is_zero()),
             initial: match first!(initial in server, backend, defaults).map(|w| &**w) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::parse::shown;
 use crate::core::fleet::Refusal;
-use crate::core::fleet::spec::{BackendSpec, ObserveSpec, OnError, ServerAddress, ServerSpec};
+use crate::core::fleet::spec::{BackendSpec, ObserveSpec, OnError, ServerAddress, ServerProtocol, ServerSpec};
 use crate::core::health::{CheckKind, CheckSpec};
 
 /// A check's intervals are at least this, as in the configuration.
@@ -24,6 +24,7 @@ const NAME_MAX: usize = 128;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct NewServer {
     address: Option<ServerAddress>,
+    protocol: Option<ServerProtocol>,
     /// The number it asks for (`id`).
     pub sid: Option<u32>,
     weight: Option<u32>,
@@ -93,6 +94,11 @@ impl NewServer {
                 }
                 self.cookie = Some(text.into());
             }
+            "proto" => match value()? {
+                "h1" => self.protocol = Some(ServerProtocol::H1),
+                "h2" => self.protocol = Some(ServerProtocol::H2),
+                _ => return Err("'proto' expects 'h1' or 'h2'.".to_owned()),
+            },
             "track" => self.track = Some(value()?.into()),
             "observe" => match value()? {
                 "layer4" => self.observe = Some(false),
@@ -129,8 +135,9 @@ impl NewServer {
         if self.check && self.track.is_some() {
             return Err(Refusal("unable to enable checks and tracking at the same time!".to_owned()));
         }
+        let protocol = self.protocol.unwrap_or(defaults.protocol);
         let check = match self.check {
-            true => Some(Arc::new(self.build_check(&address, defaults.check.as_deref())?)),
+            true => Some(Arc::new(self.build_check(&address, protocol, defaults.check.as_deref())?)),
             false => None,
         };
         let observe = match self.observe {
@@ -143,6 +150,7 @@ impl NewServer {
         };
         Ok(ServerSpec {
             name: name.into(),
+            protocol,
             weight: self.weight.unwrap_or(1),
             maxconn: self.maxconn,
             backup: self.backup,
@@ -162,7 +170,12 @@ impl NewServer {
     }
 
     /// The backend's check with what was said here; connecting is enough where the backend has none.
-    fn build_check(&self, address: &ServerAddress, template: Option<&CheckSpec>) -> Result<CheckSpec, Refusal> {
+    fn build_check(
+        &self,
+        address: &ServerAddress,
+        protocol: ServerProtocol,
+        template: Option<&CheckSpec>,
+    ) -> Result<CheckSpec, Refusal> {
         let mut check = template.cloned().unwrap_or(CheckSpec {
             kind: CheckKind::Tcp,
             interval: Duration::from_secs(2),
@@ -185,6 +198,9 @@ impl NewServer {
         check.fall = self.fall.unwrap_or(check.fall);
         check.port = self.check_port.or(check.port);
         check.address = self.check_address.or(check.address);
+        if let CheckKind::Http(http) = &mut check.kind {
+            http.h2 = protocol == ServerProtocol::H2;
+        }
         if matches!(address, ServerAddress::Unix(_)) && check.address.is_some() != check.port.is_some() {
             let text = "A unix socket is checked at 'addr' and 'port' or, without both, at the socket itself.";
             return Err(Refusal(text.to_owned()));

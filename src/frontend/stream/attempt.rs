@@ -13,6 +13,7 @@ use crate::backend::connect::{self, ConnectError};
 use crate::core::balance::{Algorithm, hash_key};
 use crate::core::fleet::event::Event;
 use crate::core::fleet::snapshot::{BackendView, ServerView};
+use crate::core::fleet::spec::ServerProtocol;
 use crate::core::http::cookie;
 use crate::core::http::h1::Body;
 use crate::core::stats::counters::Counter;
@@ -122,6 +123,7 @@ impl Stream<'_> {
             out.extend_from_slice(b"Connection: upgrade\r\n");
         }
         out.extend_from_slice(b"\r\n");
+        self.head_end = out.len();
         self.e.bytes_in += self.upload.take_whole(&mut self.connection.buffer, out);
     }
 
@@ -199,6 +201,9 @@ impl Stream<'_> {
         let Some(server) = newest.servers.get(lease.index()) else {
             return Err(Failed::End(End::new(Cause::Internal, Phase::Queue)));
         };
+        if server.spec.protocol == ServerProtocol::H2 {
+            return self.attempt_over_h2(view, &newest, server).await;
+        }
         let Some(to) = server.address.clone() else {
             return Err(Failed::End(End::new(Cause::NoServer, Phase::Queue)));
         };
@@ -274,19 +279,27 @@ impl Stream<'_> {
                 self.e.connected = Some(now);
                 Ok(socket)
             }
-            Ok(Err(error)) => {
-                let cause = match &error {
-                    ConnectError::Refused(_) => Cause::ServerRefused,
-                    ConnectError::Timeout => Cause::ConnectTimeout,
-                    ConnectError::Exhausted(error) => {
-                        tracing::warn!(%error, "cannot connect to servers");
-                        Cause::Exhausted
-                    }
-                };
-                self.observe(server, Some(&error.to_string()));
-                Err(Failed::Attempt { failure: Failure::Connect, end: End::new(cause, Phase::Connect) })
-            }
+            Ok(Err(error)) => Err(self.cannot_connect(server, &error)),
         }
+    }
+
+    /// There is no connection to the server.
+    pub(super) fn cannot_connect(&self, server: &ServerView, error: &ConnectError) -> Failed {
+        let cause = match error {
+            ConnectError::Refused(_) => Cause::ServerRefused,
+            ConnectError::Timeout => Cause::ConnectTimeout,
+            ConnectError::Exhausted(error) => {
+                tracing::warn!(%error, "cannot connect to servers");
+                Cause::Exhausted
+            }
+            ConnectError::Http2(cause) => {
+                let (backend, server) = (self.e.backend().map_or("", |b| &b.spec.name[..]), &server.spec.name[..]);
+                tracing::warn!(backend, server, error = %cause, "a server with `proto: h2` does not speak HTTP/2");
+                Cause::ServerRefused
+            }
+        };
+        self.observe(server, Some(&error.to_string()));
+        Failed::Attempt { failure: Failure::Connect, end: End::new(cause, Phase::Connect) }
     }
 
     fn verdict(&self, view: &BackendView, failure: Failure) -> Verdict {

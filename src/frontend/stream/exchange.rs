@@ -29,7 +29,7 @@ use crate::runtime::clock;
 use crate::runtime::socket::Socket;
 
 /// Interim (1xx) answers to one request; a server that sends more gets no further.
-const INTERIM_MAX: u32 = 16;
+pub(super) const INTERIM_MAX: u32 = 16;
 
 /// A connection to a server while a request is on it.
 #[derive(Debug)]
@@ -309,7 +309,7 @@ impl Stream<'_> {
     }
 
     /// Passes a 1xx on, if the client knows such answers.
-    async fn relay_interim(&mut self) -> Result<(), End> {
+    pub(super) async fn relay_interim(&mut self) -> Result<(), End> {
         if self.e.scratch.request.version() == Version::Http10 {
             return Ok(());
         }
@@ -325,7 +325,7 @@ impl Stream<'_> {
     }
 
     /// Notes that the head of the answer has come: timers, passive checks.
-    fn answer_began(&mut self, server: &ServerView) {
+    pub(super) fn answer_began(&mut self, server: &ServerView) {
         let now = clock::now();
         self.e.latest = now;
         let since = self.e.connected.unwrap_or(self.e.first_byte);
@@ -340,7 +340,7 @@ impl Stream<'_> {
     }
 
     /// Writes the answer's head for the client.
-    fn render_response(&mut self, view: &BackendView, server: &ServerView, framing: &ResponseFraming) {
+    pub(super) fn render_response(&mut self, view: &BackendView, server: &ServerView, framing: &ResponseFraming) {
         let snapshot = self.e.snapshot.clone();
         let spec = &snapshot.frontends[self.e.frontend].spec;
         let scratch = &mut *self.e.scratch;
@@ -403,7 +403,7 @@ impl Stream<'_> {
     /// An answer that comes before the request's body was read, with an error or an end of the connection, means that
     /// the server will not read the rest once it has said all: the client's connection cannot go on. Nor can it when the
     /// client was never told to send the body.
-    fn upload_is_hopeless(&self, framing: &ResponseFraming) -> bool {
+    pub(super) fn upload_is_hopeless(&self, framing: &ResponseFraming) -> bool {
         let unasked = self.framing.expect_continue && !self.continued && self.upload.received == 0;
         !framing.keep_alive || self.e.scratch.response.status() >= 300 || unasked
     }
@@ -576,13 +576,13 @@ pub(super) fn status_line(out: &mut Vec<u8>, head: &Head) {
 }
 
 /// How long each side may be still.
-struct Waits {
-    client: Duration,
-    server: Duration,
+pub(super) struct Waits {
+    pub client: Duration,
+    pub server: Duration,
 }
 
 impl Waits {
-    fn on(&self, client: bool) -> Duration {
+    pub fn on(&self, client: bool) -> Duration {
         if client { self.client } else { self.server }
     }
 }

@@ -1,7 +1,7 @@
 //! One request, in phases. [`handle`] is the order of the work; each phase has its file.
 //!
 //! `head` reads it, `rules` understands, limits and routes it, `local` and `page` answer what is answered here, `attempt`
-//! finds a server, `exchange` (with `upload`, `download` and `numbers`) talks to it, `finish` counts and logs.
+//! finds a server, `exchange` (with `upload`, `download` and `numbers`) or `over_h2` talks to it, `finish` counts and logs.
 
 mod attempt;
 mod download;
@@ -10,6 +10,7 @@ mod finish;
 mod head;
 mod local;
 mod numbers;
+mod over_h2;
 mod page;
 mod rules;
 mod upload;
@@ -235,6 +236,10 @@ struct Stream<'c> {
     replacing: bool,
     /// Kept connections are not for this request any more.
     fresh_only: bool,
+    /// When a shared connection failed the request: only newer ones are for it.
+    failed_at: Option<Instant>,
+    /// How much of the scratch's `to_server` is the head; behind it is a small body.
+    head_end: usize,
     /// A socket to tunnel to, once the server switched protocols.
     switched: Option<(Socket, Buffer)>,
 }
@@ -307,6 +312,8 @@ impl<'c> Stream<'c> {
             continued: false,
             replacing: false,
             fresh_only: false,
+            failed_at: None,
+            head_end: 0,
             cut_visibly: false,
             switched: None,
             connection,
