@@ -8,7 +8,10 @@ pub mod agent;
 pub mod grpc;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::core::tls::ServerTls;
 
 /// One server's health check, as configured (`health_check`). HAProxy: `option httpchk`, `check`, `inter`, `rise`, `fall`.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,8 +34,25 @@ pub struct CheckSpec {
     pub address: Option<IpAddr>,
     /// Checked at this port instead of the server's.
     pub port: Option<u16>,
-    /// Checked over TLS.
-    pub tls: Option<CheckTls>,
+    /// Checked over TLS: as the server is spoken to, or otherwise.
+    pub tls: Option<Arc<ServerTls>>,
+}
+
+impl CheckSpec {
+    /// Has it made in what is spoken to the server: its HTTP request, and what is offered in TLS.
+    pub fn speak(&mut self, h2: bool) {
+        let over_h2 = match &mut self.kind {
+            CheckKind::Tcp => h2,
+            CheckKind::Http(request) => {
+                request.h2 = h2;
+                h2
+            }
+            CheckKind::Grpc(_) => true,
+        };
+        if let Some(tls) = &mut self.tls {
+            ServerTls::offer_h2(tls, over_h2);
+        }
+    }
 }
 
 /// What a check asks.
@@ -88,17 +108,6 @@ impl PartialEq for HttpCheck {
             && self.h2 == other.h2
             && self.body.as_ref().map(|r| r.as_str()) == other.body.as_ref().map(|r| r.as_str())
     }
-}
-
-/// TLS of a check.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckTls {
-    /// Server name sent and, when verifying, expected in the certificate.
-    pub server_name: Option<Box<str>>,
-    /// Whether the certificate chain must lead to a trusted root.
-    pub verify: bool,
-    /// PEM bundle of trusted roots; the system's when absent.
-    pub ca_file: Option<std::path::PathBuf>,
 }
 
 /// What became of one check. HAProxy: `check_status`, `check_code`, `check_duration`, `last_chk`.

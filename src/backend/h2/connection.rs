@@ -17,8 +17,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::exchange::{Exchange, Fault};
 use crate::core::fleet::live::ServerLive;
-use crate::core::fleet::snapshot::ConnectTo;
+use crate::core::fleet::snapshot::{ConnectTo, ServerView};
 use crate::core::fleet::spec::{Http2ToServers, HttpLimits};
+use crate::core::tls::ServerTls;
 use crate::runtime::clock;
 use crate::runtime::deadline::Deadline;
 
@@ -36,6 +37,10 @@ const FIELD_OVERHEAD: usize = 32;
 pub struct Connection {
     sender: SendRequest<Bytes>,
     to: ConnectTo,
+    /// What was asked for in TLS.
+    tls: Option<Arc<ServerTls>>,
+    /// The request's host that it was named after, if it was: it carries requests for no other.
+    host: Option<Box<str>>,
     local: Option<SocketAddr>,
     opened: Instant,
     /// Requests at once, by configuration.
@@ -70,9 +75,19 @@ impl Connection {
         Some(Place { connection: self.clone(), reused })
     }
 
-    /// Where it leads.
-    pub(super) fn to(&self) -> &ConnectTo {
-        &self.to
+    /// Whether it leads to where the server is, and is spoken to as the server is now.
+    pub(super) fn leads_to(&self, server: &ServerView) -> bool {
+        let same = match (&self.tls, &server.tls) {
+            (None, None) => true,
+            (Some(own), Some(asked)) => Arc::ptr_eq(own, asked) || own == asked,
+            _ => false,
+        };
+        same && server.address.as_ref() == Some(&self.to)
+    }
+
+    /// Whether requests for that host may be sent on it.
+    pub(super) fn is_for(&self, host: Option<&str>) -> bool {
+        self.host.is_none() || self.host.as_deref() == host
     }
 
     /// When it stood.
@@ -179,6 +194,8 @@ impl Drop for Place {
 #[derive(Debug)]
 pub(super) struct Terms {
     pub to: ConnectTo,
+    pub tls: Option<Arc<ServerTls>>,
+    pub host: Option<Box<str>>,
     pub local: Option<SocketAddr>,
     pub http2: Http2ToServers,
     pub limits: HttpLimits,
@@ -214,6 +231,8 @@ where
     let connection = Rc::new(Connection {
         sender,
         to: terms.to,
+        tls: terms.tls,
+        host: terms.host,
         local: terms.local,
         opened: now,
         most: terms.http2.max_streams,

@@ -17,5 +17,5 @@ mod tests;
 
 pub use connection::Place;
 pub use exchange::{Answer, Exchange, Fault, Piece};
-pub use opening::Waiting;
-pub use pool::{Asked, Connections};
+pub use opening::{Waiting, Wanted};
+pub use pool::{Asked, Connections, Whose};

@@ -8,11 +8,17 @@ use std::task::{Context, Poll, Waker};
 
 use super::connection::{self, Connection, Place, Terms};
 use crate::backend::connect::{self, ConnectError};
+use crate::backend::handshake;
 use crate::core::fleet::snapshot::{BackendView, ServerView};
+use crate::core::stats::counters::{Counter, Shard};
+use crate::runtime::clock;
+use crate::tls::Connectors;
 
 /// A connection on its way, and who waits for it.
 #[derive(Debug, Default)]
 pub(super) struct Opening {
+    /// The host it will be named after, if it will.
+    pub host: Option<Box<str>>,
     outcome: RefCell<Option<Result<Rc<Connection>, Rc<ConnectError>>>>,
     wakers: RefCell<Vec<Waker>>,
     waiting: Cell<u32>,
@@ -79,24 +85,53 @@ impl Drop for Waiting {
     }
 }
 
-/// Opens a connection to a server, greeting included, within `timeouts.connect`.
-pub(super) async fn open(
-    view: Arc<BackendView>,
-    server: ServerView,
-    turn: usize,
-) -> Result<Rc<Connection>, ConnectError> {
+/// What a connection is opened for.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The server's backend.
+    pub view: Arc<BackendView>,
+    /// The server.
+    pub server: ServerView,
+    /// The host of the request that asks first; empty when it has none.
+    pub host: Box<str>,
+    /// What TLS is made from.
+    pub connectors: Arc<Connectors>,
+    /// Which of the source addresses has its turn.
+    pub turn: usize,
+    /// Whose counters handshakes go to.
+    pub shard: Shard,
+}
+
+/// Opens a connection to a server, TLS and greeting included: the connection within `timeouts.connect`, TLS within
+/// `timeouts.handshake`, the greeting within `timeouts.connect` again.
+pub(super) async fn open(wanted: Wanted) -> Result<Rc<Connection>, ConnectError> {
+    let Wanted { view, server, host, connectors, turn, shard } = wanted;
     let Some(to) = server.address.clone() else { return Err(ConnectError::Timeout) };
-    let timeout = view.spec.timeouts.connect;
-    let opened = tokio::time::timeout(timeout, async {
-        let io = connect::connect(&to, &view.spec.source, turn, timeout).await?;
-        let terms = Terms {
-            local: io.local_addr(),
-            to,
-            http2: view.spec.http2,
-            limits: view.spec.limits,
-            live: server.live.clone(),
-        };
-        connection::begin(io, terms).await.map_err(ConnectError::Http2)
-    });
-    opened.await.unwrap_or(Err(ConnectError::Timeout))
+    let timeouts = view.spec.timeouts;
+    let mut io = connect::connect(&to, &view.spec.source, turn, timeouts.connect).await?;
+    let mut named_after = None;
+    if let Some(tls) = &server.tls {
+        let connector = connectors.get(tls, clock::now()).map_err(ConnectError::Connector)?;
+        let host = Some(&*host).filter(|host| !host.is_empty());
+        io = handshake::secure(io, &connector, host, timeouts.handshake).await?;
+        let resumed = io.tls().is_some_and(|tls| tls.is_resumed());
+        server.live.counters.inc(shard, if resumed { Counter::TlsResumed } else { Counter::TlsFull });
+        if io.alpn() != Some(b"h2") {
+            return Err(ConnectError::Alpn);
+        }
+        named_after = connector.named_after(host).map(Box::from);
+    }
+    let terms = Terms {
+        local: io.local_addr(),
+        to,
+        tls: server.tls.clone(),
+        host: named_after,
+        http2: view.spec.http2,
+        limits: view.spec.limits,
+        live: server.live.clone(),
+    };
+    match tokio::time::timeout(timeouts.connect, connection::begin(io, terms)).await {
+        Ok(begun) => begun.map_err(ConnectError::Http2),
+        Err(_) => Err(ConnectError::Timeout),
+    }
 }

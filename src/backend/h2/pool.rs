@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::connection::{Connection, Place};
-use super::opening::{self, Opening, Waiting};
+use super::opening::{self, Opening, Waiting, Wanted};
 use crate::core::fleet::live::ServerLive;
-use crate::core::fleet::snapshot::{BackendView, ServerView};
-use crate::core::fleet::spec::{PoolSpec, ServerId};
+use crate::core::fleet::snapshot::ServerView;
+use crate::core::fleet::spec::{BackendSpec, PoolSpec, ServerId};
+use crate::core::tls::Sni;
 
 /// What asking for a place came to.
 #[derive(Debug)]
@@ -23,6 +24,17 @@ pub enum Asked {
         /// It was begun just now.
         fresh: bool,
     },
+}
+
+/// What a place is asked by.
+#[derive(Debug, Clone, Copy)]
+pub struct Whose<'a> {
+    /// The server's backend.
+    pub spec: &'a BackendSpec,
+    /// The request's host.
+    pub host: Option<&'a str>,
+    /// When older connections failed the request.
+    pub newer_than: Option<Instant>,
 }
 
 /// All connections of one worker, by backend and server.
@@ -53,33 +65,30 @@ impl Connections {
         &servers[server]
     }
 
-    /// A place on a connection to a server of `view`, or one to wait for. With `newer_than` only on connections that
-    /// were opened after that: older ones have failed this request. `turn` chooses the source address of a new one. Runs
-    /// on a worker: opening is a task of it.
-    pub fn ask(
-        &mut self,
-        view: &Arc<BackendView>,
-        server: &ServerView,
-        newer_than: Option<Instant>,
-        turn: usize,
-    ) -> Asked {
+    /// A place on a connection to the server that is `wanted`, or one to wait for. With `newer_than` only on connections
+    /// that were opened after that: older ones have failed this request. Runs on a worker: opening is a task of it.
+    pub fn ask(&mut self, wanted: impl FnOnce() -> Wanted, server: &ServerView, whose: Whose<'_>) -> Asked {
         let of = self.of(server.id);
         of.belong_to(server);
-        of.keeping.set(Some(view.spec.pool));
-        let recent = |c: &Connection| newer_than.is_none_or(|since| c.opened() >= since);
+        of.keeping.set(Some(whose.spec.pool));
         of.forget_leaving(server);
-        let place = of.standing.borrow().iter().filter(|c| recent(c)).find_map(|c| c.place());
+        let recent = |c: &Connection| whose.newer_than.is_none_or(|since| c.opened() >= since);
+        let fits = |c: &Rc<Connection>| recent(c) && c.is_for(whose.host);
+        let place = of.standing.borrow().iter().filter(|c| fits(c)).find_map(|c| c.place());
         if let Some(place) = place {
             return Asked::Place(place);
         }
-        let most = view.spec.http2.max_streams;
-        if let Some(opening) = of.opening.borrow().iter().find(|o| o.has_room(most)) {
+        let most = whose.spec.http2.max_streams;
+        let fits = |o: &Opening| o.host.is_none() || o.host.as_deref() == whose.host;
+        if let Some(opening) = of.opening.borrow().iter().find(|o| o.has_room(most) && fits(o)) {
             return Asked::Wait { waiting: opening.wait(), fresh: false };
         }
-        let opening = Rc::new(Opening::default());
+        let by_host = server.tls.as_ref().is_some_and(|tls| tls.sni == Sni::RequestHost);
+        let host = whose.host.filter(|_| by_host).map(Box::from);
+        let opening = Rc::new(Opening { host, ..Opening::default() });
         let waiting = opening.wait();
         of.opening.borrow_mut().push(opening.clone());
-        tokio::task::spawn_local(OfServer::open(of.clone(), opening, view.clone(), server.clone(), turn));
+        tokio::task::spawn_local(OfServer::open(of.clone(), opening, wanted()));
         Asked::Wait { waiting, fresh: true }
     }
 
@@ -132,7 +141,7 @@ impl OfServer {
         let kept = self.keeping.get().is_none_or(|keeping| keeping.max_idle > 0);
         let goes = |c: &Rc<Connection>| {
             let over = !kept && c.is_used() && c.idle_since().is_some();
-            over || c.is_leaving() || server.address.as_ref() != Some(c.to())
+            over || c.is_leaving() || !c.leads_to(server)
         };
         if standing.iter().any(goes) {
             standing.retain(|c| {
@@ -155,8 +164,8 @@ impl OfServer {
         *self.live.borrow_mut() = None;
     }
 
-    async fn open(of: Rc<OfServer>, opening: Rc<Opening>, view: Arc<BackendView>, server: ServerView, turn: usize) {
-        let outcome = opening::open(view, server, turn).await;
+    async fn open(of: Rc<OfServer>, opening: Rc<Opening>, wanted: Wanted) {
+        let outcome = opening::open(wanted).await;
         of.opening.borrow_mut().retain(|known| !Rc::ptr_eq(known, &opening));
         if let (Ok(connection), false) = (&outcome, opening.is_unwanted()) {
             of.standing.borrow_mut().push(connection.clone());

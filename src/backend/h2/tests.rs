@@ -20,6 +20,7 @@ use crate::core::fleet::snapshot::BackendView;
 use crate::core::fleet::spec::{Http2ToServers, ServerAddress, ServerSpec, ServerTimeouts};
 use crate::core::fleet::tests::lab::Lab;
 use crate::core::fleet::tests::specs::{backend, fleet, unchecked};
+use crate::core::stats::counters::Shard;
 use crate::runtime::clock;
 
 const SMALL: Http2ToServers = Http2ToServers {
@@ -74,9 +75,21 @@ async fn listen(most: Option<u32>) -> (SocketAddr, mpsc::UnboundedReceiver<mpsc:
     (address, accepted)
 }
 
+fn ask(connections: &mut Connections, view: &Arc<BackendView>) -> Asked {
+    let wanted = || Wanted {
+        view: view.clone(),
+        server: view.servers[0].clone(),
+        host: "a.example".into(),
+        connectors: Arc::default(),
+        turn: 0,
+        shard: Shard(0),
+    };
+    connections.ask(wanted, &view.servers[0], Whose { spec: &view.spec, host: None, newer_than: None })
+}
+
 async fn place(connections: &mut Connections, view: &Arc<BackendView>) -> Result<Place, Rc<ConnectError>> {
     loop {
-        match connections.ask(view, &view.servers[0], None, 0) {
+        match ask(connections, view) {
             Asked::Place(place) => return Ok(place),
             Asked::Wait { mut waiting, .. } => {
                 if let Some(place) = poll_fn(|cx| waiting.poll_place(cx)).await? {
@@ -146,7 +159,7 @@ fn who_asks_at_once_waits_for_the_same_connection() {
     local(async {
         let (address, _accepted) = listen(None).await;
         let (view, mut connections) = (view(address, SMALL), Connections::default());
-        let asked: Vec<_> = (0..3).map(|_| connections.ask(&view, &view.servers[0], None, 0)).collect();
+        let asked: Vec<_> = (0..3).map(|_| ask(&mut connections, &view)).collect();
         let fresh = |a: &Asked| matches!(a, Asked::Wait { fresh: true, .. });
         assert_eq!(asked.iter().filter(|a| fresh(a)).count(), 1);
         let mut places = Vec::new();

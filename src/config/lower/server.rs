@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::bind::unix_path;
 use super::route::is_host_name;
+use super::server_tls::Whose;
 use super::{Lowering, first, server_http2};
 use crate::config::document::NodeId;
 use crate::config::foreign;
@@ -14,9 +15,9 @@ use crate::config::raw::{At, backend as raw};
 use crate::config::shape::shorten;
 use crate::core::fleet::spec::{
     InitialState, ObserveSpec, OnError, ReturnFromDrain, ReturnFromMaint, ServerAddress, ServerDefaults,
-    ServerProtocol, ServerSpec,
+    ServerProtocol, ServerSpec, TlsUse,
 };
-use crate::core::health::{CheckKind, CheckSpec};
+use crate::core::health::CheckSpec;
 
 /// What can be said of servers in `defaults`, in a backend and of one server.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ pub(super) struct Tuning {
 
 impl Tuning {
     /// What a server is like that says nothing of itself.
-    pub fn defaults(self, check: Option<Arc<CheckSpec>>) -> ServerDefaults {
+    pub fn defaults(self, check: Option<Arc<CheckSpec>>, tls: TlsUse) -> ServerDefaults {
         ServerDefaults {
             protocol: self.protocol,
             check,
@@ -42,6 +43,7 @@ impl Tuning {
             return_from_drain: self.return_from_drain,
             return_from_maint: self.return_from_maint,
             on_marked_down_shutdown: self.on_marked_down_shutdown,
+            tls,
         }
     }
 }
@@ -49,6 +51,7 @@ impl Tuning {
 impl Lowering<'_> {
     pub fn server(
         &mut self,
+        of: &str,
         name: &At<String>,
         written: &At<ServerChoice>,
         backend: &raw::Backend,
@@ -76,16 +79,26 @@ impl Lowering<'_> {
             backend.health_check.as_ref(),
             full.health_check.as_ref(),
         ];
-        let mut check = self.check(&layers, super::Completeness::Whole);
+        self.server_tls_alone(full.tls.as_ref());
+        let owner = format!("{of}/{}", **name);
+        let protocol = server_http2::protocol(first!(proto in Some(full), Some(backend)).map(|w| **w));
+        let tls = match &address {
+            None => TlsUse::Unset,
+            Some(address) => {
+                let layers =
+                    [self.defaults.and_then(|d| d.server_tls.as_ref()), backend.tls.as_ref(), full.tls.as_ref()];
+                self.server_tls(&layers, Some(Whose { owner: &owner, address, at: written.id() }))
+            }
+        };
+        let tls = self.tls_for(protocol, tls, written.id());
+        let mut check = self.check(&layers, super::Completeness::Whole, &tls);
         if let (Some(check), Some(address)) = (&mut check, &address) {
             let at = full.health_check.as_ref().or(backend.health_check.as_ref()).map_or(written.id(), At::id);
-            self.check_of_address(at, check, address);
+            self.check_of_address(at, check, address, &tls, &owner);
         }
         let tuning = self.tuning(Some(full), Some(backend), check.is_some());
-        if let (Some(CheckKind::Http(http)), ServerProtocol::H2) =
-            (check.as_mut().map(|c| &mut c.kind), tuning.protocol)
-        {
-            http.h2 = true;
+        if let Some(check) = &mut check {
+            check.speak(protocol == ServerProtocol::H2);
         }
         let mut agent = self.agent(backend.agent.as_ref(), full.agent.as_ref(), address.as_ref());
         if let Some(track) = &full.track {
@@ -106,7 +119,7 @@ impl Lowering<'_> {
         Some(ServerSpec {
             name: checked_name,
             address: address?,
-            protocol: tuning.protocol,
+            protocol,
             weight: full.weight.as_deref().copied().unwrap_or(1),
             maxconn: full.maxconn.as_deref().copied(),
             backup: full.backup.as_deref().copied().unwrap_or(false),
@@ -121,6 +134,7 @@ impl Lowering<'_> {
             return_from_drain: tuning.return_from_drain,
             return_from_maint: tuning.return_from_maint,
             on_marked_down_shutdown: tuning.on_marked_down_shutdown,
+            tls,
         })
     }
 
@@ -209,7 +223,8 @@ impl Lowering<'_> {
                     .help("servers are checked unless `health_check: off` says otherwise; how, says `health_check`");
             }
             if written.split_whitespace().any(|word| word == "ssl") {
-                diagnostic.help("this version speaks plain HTTP to servers; only checks may use TLS");
+                diagnostic
+                    .help("`ssl` is `tls: true`; `ca-file`, `verify`, `sni`, `verifyhost` and `crt` are keys of `tls`");
             }
         } else if written.contains('/') {
             diagnostic.label("an address has no path");

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use super::Lowering;
 use super::value::DURATION_MAX;
+use crate::config::document::NodeId;
 use crate::config::raw::At;
 use crate::config::raw::backend::{self as raw, ServerProtocol as Word};
 use crate::core::fleet::spec::{Http2ToServers, ServerProtocol};
+use crate::core::tls::TlsUse;
 use crate::core::units::render_duration;
 
 /// A window smaller than one frame would only slow answers down.
@@ -25,6 +27,15 @@ pub(super) fn protocol(written: Option<Word>) -> ServerProtocol {
 }
 
 impl Lowering<'_> {
+    /// What is offered in TLS to a server that is spoken to so.
+    pub fn tls_for(&mut self, protocol: ServerProtocol, tls: TlsUse, at: NodeId) -> TlsUse {
+        let h2 = protocol == ServerProtocol::H2;
+        if h2 && tls.settings().is_some_and(|tls| !tls.alpn.is_empty()) {
+            self.error(at, "`proto: h2` says what is offered in TLS").help("remove `alpn`");
+        }
+        tls.speaking_h2(h2)
+    }
+
     /// The `http2` of a backend. It says nothing where no server speaks HTTP/2.
     pub fn http2_to_servers(&mut self, backend: &raw::Backend) -> Http2ToServers {
         let default = Http2ToServers::default();

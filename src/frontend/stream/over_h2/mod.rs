@@ -13,7 +13,7 @@ use std::task::Poll;
 use self::bodies::{Download, DownloadError, Upload};
 use super::exchange::{Failed, INTERIM_MAX, Waits};
 use super::{End, Stream, download, upload};
-use crate::backend::h2::{Answer, Asked, Exchange, Fault, Place, Waiting};
+use crate::backend::h2::{Answer, Asked, Exchange, Fault, Place, Waiting, Wanted, Whose};
 use crate::core::fleet::snapshot::{BackendView, ConnectTo, ServerView};
 use crate::core::http::h1::{Body, Reject, ResponseFraming};
 use crate::core::http::{Version, h2_to_server};
@@ -68,7 +68,18 @@ impl Stream<'_> {
         let mut waited = false;
         loop {
             let turn = self.worker.source_turn.get();
-            let asked = self.worker.pool.borrow_mut().h2.ask(view, server, self.failed_at, turn);
+            let host = &self.e.scratch.host;
+            let wanted = || Wanted {
+                view: view.clone(),
+                server: server.clone(),
+                host: host.as_str().into(),
+                connectors: self.worker.connectors.clone(),
+                turn,
+                shard,
+            };
+            let host = Some(host.as_str()).filter(|host| !host.is_empty());
+            let whose = Whose { spec: &view.spec, host, newer_than: self.failed_at };
+            let asked = self.worker.pool.borrow_mut().h2.ask(wanted, server, whose);
             let place = match asked {
                 Asked::Place(place) => Some(place),
                 Asked::Wait { waiting, fresh } => {
