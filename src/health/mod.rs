@@ -119,15 +119,6 @@ async fn attempt(check: &CheckSpec, to: &ConnectTo, connectors: &Connectors, pro
     }
 }
 
-/// Whether a check is made over HTTP/2.
-fn speaks_h2(kind: &CheckKind) -> bool {
-    match kind {
-        CheckKind::Tcp => false,
-        CheckKind::Http(request) => request.h2,
-        CheckKind::Grpc(_) => true,
-    }
-}
-
 async fn connect(check: &CheckSpec, to: &ConnectTo) -> Result<Box<dyn Transport>, Verdict> {
     let refused = |error: io::Error| {
         let status = if is_ours(&error) { CheckStatus::SocketError } else { CheckStatus::L4Connect };

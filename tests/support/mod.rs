@@ -11,6 +11,7 @@
 pub mod certificates;
 pub mod client;
 pub mod gate;
+pub mod h2;
 #[allow(dead_code, reason = "not every test target speaks HTTP/2 to servers")]
 pub mod h2_origin;
 pub mod httplog;

@@ -18,7 +18,7 @@ use crate::tls::Connectors;
 #[derive(Debug, Default)]
 pub(super) struct Opening {
     /// The host it will be named after, if it will.
-    pub host: Option<Box<str>>,
+    pub(super) host: Option<Box<str>>,
     outcome: RefCell<Option<Result<Rc<Connection>, Rc<ConnectError>>>>,
     wakers: RefCell<Vec<Waker>>,
     waiting: Cell<u32>,
@@ -27,6 +27,11 @@ pub(super) struct Opening {
 }
 
 impl Opening {
+    /// Nobody waits for it yet. `host`: it will be named after that request's host, and be for no other.
+    pub fn new(host: Option<Box<str>>) -> Opening {
+        Opening { host, ..Opening::default() }
+    }
+
     /// Whether one more may wait for it.
     pub fn has_room(&self, most: u32) -> bool {
         self.waiting.get() < most

@@ -85,7 +85,7 @@ impl Connections {
         }
         let by_host = server.tls.as_ref().is_some_and(|tls| tls.sni == Sni::RequestHost);
         let host = whose.host.filter(|_| by_host).map(Box::from);
-        let opening = Rc::new(Opening { host, ..Opening::default() });
+        let opening = Rc::new(Opening::new(host));
         let waiting = opening.wait();
         of.opening.borrow_mut().push(opening.clone());
         tokio::task::spawn_local(OfServer::open(of.clone(), opening, wanted()));

@@ -8,7 +8,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, Parts, PathAndQuery, Scheme, Uri};
 use http::{Method, Request, Response};
 
-use super::grammar::{is_token, is_value_byte, list, parse_length};
+use super::grammar::{is_token, is_value_byte, parse_length};
 use super::h1::{Body, Reject, RejectReason, ResponseFraming};
 use super::head::{Head, Known, Version};
 use crate::core::fleet::spec::HttpLimits;
@@ -31,9 +31,14 @@ pub enum Unsayable {
 }
 
 /// What a request becomes: its hop-by-hop fields are gone already ([`super::hop`]). `Host` turns into `:authority`; where
-/// a request has none (HTTP/1.0), `name` stands in. `Transfer-Encoding` and its kin have no place in HTTP/2; `TE` may say
-/// `trailers` and nothing else (RFC 9113 section 8.2.2).
-pub fn request(head: &Head, over_tls_from_client: bool, name: &str) -> Result<Request<()>, Unsayable> {
+/// a request has none (HTTP/1.0), `name` stands in. `Transfer-Encoding` and its kin have no place in HTTP/2; `TE` says
+/// `trailers` if the client takes them, and nothing else (RFC 9113 section 8.2.2).
+pub fn request(
+    head: &Head,
+    over_tls_from_client: bool,
+    takes_trailers: bool,
+    name: &str,
+) -> Result<Request<()>, Unsayable> {
     let method = Method::from_bytes(head.method()).map_err(|_| Unsayable::Method)?;
     let authority = head.known(Known::Host).unwrap_or(name.as_bytes());
     let mut parts = Parts::default();
@@ -50,12 +55,8 @@ pub fn request(head: &Head, over_tls_from_client: bool, name: &str) -> Result<Re
             | Known::Upgrade
             | Known::KeepAlive
             | Known::ProxyConnection
+            | Known::Te
             | Known::Http2Settings => continue,
-            Known::Te if !list(value).any(|v| v.eq_ignore_ascii_case(b"trailers")) => continue,
-            Known::Te => {
-                fields.insert(http::header::TE, HeaderValue::from_static("trailers"));
-                continue;
-            }
             Known::Cookie => true,
             Known::Other => name.eq_ignore_ascii_case(b"authorization"),
             _ => false,
@@ -65,6 +66,9 @@ pub fn request(head: &Head, over_tls_from_client: bool, name: &str) -> Result<Re
         // Never put into the compression table, which all clients of a connection share (RFC 7541 section 7.1).
         value.set_sensitive(sensitive);
         fields.append(name, value);
+    }
+    if takes_trailers {
+        fields.insert(http::header::TE, HeaderValue::from_static("trailers"));
     }
     let mut request = Request::new(());
     *request.method_mut() = method;
@@ -211,7 +215,7 @@ mod tests {
     }
 
     fn said(bytes: &str) -> String {
-        let request = request(&parsed(bytes), true, "web").unwrap();
+        let request = request(&parsed(bytes), true, false, "web").unwrap();
         let mut out = format!("{} {}", request.method(), request.uri());
         for (name, value) in request.headers() {
             out += &format!("|{name}: {}", value.to_str().unwrap());
@@ -249,7 +253,7 @@ mod tests {
 
     #[test]
     fn options_of_the_server_as_a_whole_keep_their_star() {
-        let request = request(&parsed("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"), false, "web").unwrap();
+        let request = request(&parsed("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"), false, false, "web").unwrap();
         assert_eq!(request.uri().path_and_query().map(|p| p.as_str()), Some("*"));
         assert_eq!(request.uri().authority().map(|a| a.as_str()), Some("a"));
     }
@@ -258,9 +262,8 @@ mod tests {
     fn te_says_trailers_or_nothing() {
         let mut head = parsed("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         head.add(b"TE", b"gzip, trailers");
-        assert_eq!(request(&head, true, "web").unwrap().headers()["te"], "trailers");
-        head.set(b"TE", b"gzip");
-        assert!(request(&head, true, "web").unwrap().headers().is_empty());
+        assert_eq!(request(&head, true, true, "web").unwrap().headers()["te"], "trailers");
+        assert!(request(&head, true, false, "web").unwrap().headers().is_empty());
     }
 
     fn answer(status: u16, fields: &[(&str, &[u8])]) -> Response<()> {

@@ -2,6 +2,7 @@
 //!
 //! `head` reads it, `rules` understands, limits and routes it, `local` and `page` answer what is answered here, `attempt`
 //! finds a server, `exchange` (with `upload`, `download` and `numbers`) or `over_h2` talks to it, `finish` counts and logs.
+//! `multiplexed` is what differs for HTTP/2 clients; the rest is the same for all.
 
 mod attempt;
 mod download;
@@ -9,6 +10,7 @@ mod exchange;
 mod finish;
 mod head;
 mod local;
+mod multiplexed;
 mod numbers;
 mod over_h2;
 mod page;
@@ -35,7 +37,7 @@ use crate::core::termination::{Cause, Phase};
 use crate::runtime::buffer::Buffer;
 use crate::runtime::clock;
 
-pub use finish::{answer_late, ended_without_request, run_tunnel};
+pub use finish::{answer_late, ended_without_request, refuse_http1, run_tunnel};
 
 /// What a connection does after a request.
 #[derive(Debug)]
@@ -181,6 +183,8 @@ struct Epilogue {
     logged: bool,
     /// It was answered by the stats page.
     page: bool,
+    /// It came by HTTP/2.
+    http2: bool,
 }
 
 impl Epilogue {
@@ -239,6 +243,8 @@ struct Stream<'c> {
     failed_at: Option<Instant>,
     /// How much of the scratch's `to_server` is the head; behind it is a small body.
     head_end: usize,
+    /// The client said that it understands trailers (`TE: trailers`).
+    takes_trailers: bool,
     /// A socket to tunnel to, once the server switched protocols.
     switched: Option<(ServerIo, Buffer)>,
 }
@@ -304,6 +310,7 @@ impl<'c> Stream<'c> {
                 server_side: (None, None),
                 logged: false,
                 page: false,
+                http2: connection.io.is_h2(),
             },
             framing: RequestFraming { body: Body::Empty, keep_alive: false, expect_continue: false, upgrade: None },
             upload: upload::Upload::none(),
@@ -314,6 +321,7 @@ impl<'c> Stream<'c> {
             failed_at: None,
             head_end: 0,
             cut_visibly: false,
+            takes_trailers: false,
             switched: None,
             connection,
         }

@@ -1,5 +1,6 @@
 //! The request body on its way to the server, as fast as the slower side allows.
 
+use std::io;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -33,6 +34,8 @@ enum Kind {
     Done,
     Length(u64),
     Chunked(Box<ChunkDecoder>),
+    /// Without a length and without framing: what is in the buffer is body, and the client says where it ends.
+    Unframed,
 }
 
 /// Whom an upload waits for.
@@ -51,8 +54,10 @@ pub(super) enum Progress {
 pub(super) enum UploadError {
     /// The client closed in the middle.
     ClientClosed,
-    /// The client's connection broke.
+    /// The client's connection broke, or it called the request off.
     ClientReset,
+    /// The client sent what contradicts its request's head, and knows it already.
+    Malformed,
     /// The body is framed badly.
     Bad(Reject),
     /// The body is larger than allowed.
@@ -83,6 +88,11 @@ impl Upload {
             Body::Chunked => Kind::Chunked(Box::new(ChunkDecoder::new(limits, 400))),
         };
         Upload { kind, max: limits.body_max_bytes, ..Upload::none() }
+    }
+
+    /// A body of unknown length whose end the client's side knows.
+    pub fn unframed(limits: &HttpLimits) -> Upload {
+        Upload { kind: Kind::Unframed, max: limits.body_max_bytes, ..Upload::none() }
     }
 
     /// Whether everything was written.
@@ -169,16 +179,41 @@ impl Upload {
                         continue;
                     }
                 }
+                Kind::Unframed => {
+                    let ready = client.buffer.len();
+                    if ready > 0 {
+                        h1::write_chunk_head(&mut self.out, ready);
+                        self.out.extend_from_slice(client.buffer.filled());
+                        self.out.extend_from_slice(b"\r\n");
+                        client.buffer.consume(ready);
+                        self.received += ready as u64;
+                        self.consumed = true;
+                        if self.max.is_some_and(|max| self.received > max) {
+                            return Err(UploadError::TooLarge);
+                        }
+                        continue;
+                    }
+                    if client.client_ended {
+                        h1::write_last_chunk(&mut self.out, client.io.h2().map_or(&[], |exchange| exchange.trailers()));
+                        self.kind = Kind::Done;
+                        continue;
+                    }
+                }
             }
             shelf.equip(&mut client.buffer);
             match client.io.poll_read(cx, client.buffer.room()) {
                 Poll::Ready(Ok(0)) => {
                     client.client_ended = true;
-                    return Err(UploadError::ClientClosed);
+                    if !matches!(self.kind, Kind::Unframed) {
+                        return Err(UploadError::ClientClosed);
+                    }
                 }
                 Poll::Ready(Ok(n)) => {
                     client.buffer.filled_by(n);
                     *moved = true;
+                }
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                    return Err(UploadError::Malformed);
                 }
                 Poll::Ready(Err(_)) => return Err(UploadError::ClientReset),
                 Poll::Pending => {
@@ -249,6 +284,24 @@ impl Upload {
                         continue;
                     }
                 }
+                Kind::Unframed => {
+                    let ready = client.buffer.len();
+                    if ready > 0 {
+                        let data = Bytes::copy_from_slice(client.buffer.filled());
+                        client.buffer.consume(ready);
+                        self.received += ready as u64;
+                        self.consumed = true;
+                        if self.max.is_some_and(|max| self.received > max) {
+                            return Err(UploadError::TooLarge);
+                        }
+                        return Ok(Piece::Data(data));
+                    }
+                    if client.client_ended {
+                        self.trailers = client.io.h2().map_or_else(Vec::new, |exchange| exchange.trailers().to_vec());
+                        self.kind = Kind::Done;
+                        continue;
+                    }
+                }
             }
             match self.read_more(cx, client, shelf, moved)? {
                 true => {}
@@ -269,13 +322,14 @@ impl Upload {
         match client.io.poll_read(cx, client.buffer.room()) {
             Poll::Ready(Ok(0)) => {
                 client.client_ended = true;
-                Err(UploadError::ClientClosed)
+                if matches!(self.kind, Kind::Unframed) { Ok(true) } else { Err(UploadError::ClientClosed) }
             }
             Poll::Ready(Ok(n)) => {
                 client.buffer.filled_by(n);
                 *moved = true;
                 Ok(true)
             }
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::InvalidData => Err(UploadError::Malformed),
             Poll::Ready(Err(_)) => Err(UploadError::ClientReset),
             Poll::Pending => {
                 shelf.shelve(&mut client.buffer);

@@ -8,11 +8,11 @@ use h2::Reason;
 
 use super::super::{End, download, upload};
 use crate::backend::h2::{Exchange, Fault, Piece};
-use crate::core::http::h1::{self, Body};
+use crate::core::http::h1::{self, Body, Reject, RejectReason};
 use crate::core::http::h2_to_server;
 use crate::core::termination::{Cause, Phase};
+use crate::frontend::client::Client;
 use crate::frontend::connection::Connection;
-use crate::listener::ClientIo;
 use crate::runtime::buffer::BufferShelf;
 
 /// Bytes written of the output before it is moved to the front.
@@ -89,6 +89,10 @@ impl Upload {
                 }
                 Err(upload::UploadError::Bad(reject)) => return end(Cause::BadRequest(reject.status)),
                 Err(upload::UploadError::TooLarge) => return end(Cause::BadRequest(413)),
+                Err(upload::UploadError::Malformed) => {
+                    let reject = Reject::request(RejectReason::LengthMismatch, 0);
+                    return end(Cause::BadRequest(reject.status));
+                }
             }
         }
     }
@@ -150,7 +154,7 @@ impl Download {
     pub fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        client: &mut ClientIo,
+        client: &mut Client,
         exchange: &mut Exchange,
         out: &mut Vec<u8>,
         bytes_out: &mut u64,
@@ -159,7 +163,8 @@ impl Download {
         self.gather(cx, exchange, moved);
         self.frame(out);
         while self.written < out.len() {
-            match client.poll_write(cx, &[IoSlice::new(&out[self.written..])]) {
+            let last = self.closed && self.trailers.is_empty();
+            match client.poll_write(cx, &[IoSlice::new(&out[self.written..])], last) {
                 Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Err(DownloadError::ClientGone),
                 Poll::Ready(Ok(n)) => {
                     self.written += n;
@@ -179,6 +184,9 @@ impl Download {
         out.clear();
         self.written = 0;
         self.release(exchange, usize::MAX);
+        if self.closed && client.end_body(&self.trailers).is_err() {
+            return Err(DownloadError::ClientGone);
+        }
         if self.closed || self.fault.is_some() {
             return match (client.poll_flush(cx), self.fault) {
                 (Poll::Ready(Err(_)), _) => Err(DownloadError::ClientGone),

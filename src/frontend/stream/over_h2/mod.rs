@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use self::bodies::{Download, DownloadError, Upload};
-use super::exchange::{Failed, INTERIM_MAX, Waits};
+use super::exchange::{Failed, INTERIM_MAX, Waits, looks_for_client};
 use super::{End, Stream, download, upload};
 use crate::backend::h2::{Answer, Asked, Exchange, Fault, Place, Waiting, Wanted, Whose};
 use crate::core::fleet::snapshot::{BackendView, ConnectTo, ServerView};
@@ -39,10 +39,14 @@ impl Stream<'_> {
         newest: &Arc<BackendView>,
         server: &ServerView,
     ) -> Result<End, Failed> {
+        if self.framing.upgrade.is_some_and(|upgrade| upgrade.websocket) {
+            return Err(Failed::End(self.no_websocket(server)));
+        }
         let (mut exchange, mut up) = loop {
             let place = self.place(newest, server).await?;
             self.note_place(&place);
-            let request = h2_to_server::request(&self.e.scratch.request, self.is_tls(), &view.spec.name);
+            let (tls, trailers) = (self.connection.io.is_tls(), self.takes_trailers);
+            let request = h2_to_server::request(&self.e.scratch.request, tls, trailers, &view.spec.name);
             let Ok(request) = request else {
                 return Err(Failed::End(End::new(Cause::BadRequest(400), Phase::Headers)));
             };
@@ -57,8 +61,13 @@ impl Stream<'_> {
         self.converse_over_h2(view, server, &mut exchange, &mut up).await
     }
 
-    fn is_tls(&self) -> bool {
-        self.connection.io.is_tls()
+    /// A websocket has no way through here; a plain answer to the request would be taken for one by some clients.
+    fn no_websocket(&self, server: &ServerView) -> End {
+        let owner = format!("{}/{}", self.e.backend().map_or("", |b| &b.spec.name[..]), server.spec.name);
+        if self.worker.connectors.is_news(&owner, "websocket", self.e.latest) {
+            tracing::warn!(server = %owner, "websockets are not passed to servers with `proto: h2`");
+        }
+        End::new(Cause::BadAnswer, Phase::Headers)
     }
 
     /// A place on a connection, waited for if need be.
@@ -118,7 +127,7 @@ impl Stream<'_> {
         connection.place.entry.expires(false, clock::now() + view.spec.timeouts.connect);
         let shelf = &self.worker.shelf;
         let ahead_max = self.e.snapshot.frontends[self.e.frontend].spec.limits.pipeline_max_bytes;
-        let watch = self.upload.is_done();
+        let watch = self.upload.is_done() || self.e.http2;
         let come = poll_fn(|cx| {
             if let Poll::Ready(come) = waiting.poll_place(cx) {
                 return Poll::Ready(Ok(come));
@@ -185,7 +194,8 @@ impl Stream<'_> {
                     self.e.latest = clock::now();
                 }
                 Ok(framing) => {
-                    if ended && h2_to_server::owes_length(&scratch.response, scratch.request.method()) {
+                    if ended && !self.e.http2 && h2_to_server::owes_length(&scratch.response, scratch.request.method())
+                    {
                         scratch.response.add(b"Content-Length", b"0");
                     }
                     break framing;
@@ -229,7 +239,7 @@ impl Stream<'_> {
                 Poll::Ready(Err(fault)) => return Poll::Ready(Heard::Fault(fault)),
                 Poll::Pending => {}
             }
-            if uploading == upload::Progress::Done
+            if looks_for_client(uploading, connection)
                 && let Some(Cause::ClientReset) = connection.poll_left(cx, shelf, ahead_max)
             {
                 return Poll::Ready(Heard::End(End::new(Cause::ClientReset, Phase::Headers)));
@@ -302,7 +312,7 @@ impl Stream<'_> {
     ) -> Result<End, Failed> {
         let client_is_old = self.e.scratch.request.version() == Version::Http10;
         let hopeless = self.upload_is_hopeless(framing);
-        let mut down = Download::new(framing.body, !client_is_old);
+        let mut down = Download::new(framing.body, !client_is_old && !self.e.http2);
         let connection = &mut *self.connection;
         connection.place.entry.doing.set(Doing::Data);
         let scratch = &mut *self.e.scratch;
@@ -335,7 +345,7 @@ impl Stream<'_> {
                 Err(DownloadError::Server(_)) => return Poll::Ready(Cause::ServerClosed),
             };
             connection.place.entry.bytes_out.set(*bytes_out);
-            if uploading == upload::Progress::Done
+            if looks_for_client(uploading, connection)
                 && progress == download::Progress::AwaitsServer
                 && connection.poll_left(cx, shelf, ahead_max) == Some(Cause::ClientReset)
             {
