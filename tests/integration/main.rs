@@ -24,6 +24,7 @@ mod forwarded;
 mod framing;
 mod h2_clients;
 mod h2_limits;
+mod h2_servers;
 mod h2_websockets;
 mod health;
 mod interim;
