@@ -30,6 +30,7 @@ use crate::listener::per_source::PerSource;
 use crate::log::WorkerLog;
 use crate::runtime::buffer::BufferShelf;
 use crate::runtime::clock;
+use crate::runtime::compression::EncoderShelf;
 use crate::runtime::shared::Shared;
 use crate::runtime::socket::Socket;
 use crate::runtime::throttle::Throttles;
@@ -126,6 +127,8 @@ pub struct Worker {
     pub shared: Arc<Shared>,
     /// Buffers.
     pub shelf: BufferShelf,
+    /// Encoders for answers.
+    pub encoders: EncoderShelf,
     /// Idle server connections.
     pub pool: RefCell<Pool>,
     /// Log lines; added by [`Worker::with_log`].
@@ -240,6 +243,7 @@ pub async fn run(parts: WorkerParts) {
     let worker = Rc::new(Worker {
         index,
         shard: Shard(index),
+        encoders: EncoderShelf::new(shared.compression.clone()),
         shared,
         shelf: BufferShelf::default(),
         pool: RefCell::new(Pool::default()),

@@ -61,6 +61,10 @@ pub struct ProcessRates {
     pub tls_full: Rate,
     /// `BytesOutRate`.
     pub bytes_out: Rate,
+    /// `CompressBpsIn`.
+    pub compressed_in: Rate,
+    /// `CompressBpsOut`.
+    pub compressed_out: Rate,
 }
 
 /// Sums over all frontends that process rates are made of.
@@ -78,6 +82,10 @@ pub struct ProcessTotals {
     pub tls_full: u64,
     /// Bytes sent to clients (`TotalBytesOut`).
     pub bytes_out: u64,
+    /// Bytes given to compression.
+    pub compressed_in: u64,
+    /// Bytes that came out of it.
+    pub compressed_out: u64,
 }
 
 impl ProcessTotals {
@@ -93,6 +101,8 @@ impl ProcessTotals {
             totals.tls_full += counters.sum(Counter::TlsFull);
             totals.tls += counters.sum(Counter::TlsFull) + counters.sum(Counter::TlsResumed);
             totals.bytes_out += counters.sum(Counter::Bout);
+            totals.compressed_in += counters.sum(Counter::CompIn);
+            totals.compressed_out += counters.sum(Counter::CompOut);
         }
         totals
     }
@@ -107,6 +117,8 @@ impl Rates {
         self.process.tls.sample(totals.tls, now);
         self.process.tls_full.sample(totals.tls_full, now);
         self.process.bytes_out.sample(totals.bytes_out, now);
+        self.process.compressed_in.sample(totals.compressed_in, now);
+        self.process.compressed_out.sample(totals.compressed_out, now);
         for frontend in fleet.frontends() {
             let counters = &frontend.live.counters;
             let rates = kept(&mut self.frontends, &frontend.spec.name);
@@ -136,6 +148,8 @@ impl Rates {
             &mut process.tls,
             &mut process.tls_full,
             &mut process.bytes_out,
+            &mut process.compressed_in,
+            &mut process.compressed_out,
         ] {
             rate.highest = 0;
         }

@@ -1,10 +1,11 @@
 //! One request, in phases. [`handle`] is the order of the work; each phase has its file.
 //!
 //! `head` reads it, `rules` understands, limits and routes it, `local` and `page` answer what is answered here, `attempt`
-//! finds a server, `exchange` (with `upload`, `download` and `numbers`) talks to it, `finish` counts and logs.
+//! finds a server, `exchange` (with `upload`, `download`, `encode` and `numbers`) talks to it, `finish` counts and logs.
 
 mod attempt;
 mod download;
+mod encode;
 mod exchange;
 mod finish;
 mod head;
@@ -235,6 +236,12 @@ struct Stream<'c> {
     replacing: bool,
     /// Kept connections are not for this request any more.
     fresh_only: bool,
+    /// The answer may be compressed.
+    offer: Option<encode::Offer>,
+    /// The answer's body is compressed.
+    encoding: Option<Box<encode::Encoding>>,
+    /// The answer's body would be compressed, but a limit forbids it.
+    bypasses: bool,
     /// A socket to tunnel to, once the server switched protocols.
     switched: Option<(Socket, Buffer)>,
 }
@@ -308,6 +315,9 @@ impl<'c> Stream<'c> {
             replacing: false,
             fresh_only: false,
             cut_visibly: false,
+            offer: None,
+            encoding: None,
+            bypasses: false,
             switched: None,
             connection,
         }
