@@ -25,5 +25,6 @@ pub mod route;
 pub mod server;
 pub mod stats;
 pub mod termination;
+pub mod text;
 pub mod units;
 pub mod web;
