@@ -1,7 +1,7 @@
 //! Compression of answers: whoever asks for it gets the same bytes in fewer, at the time they would have come.
 
 use std::io::Read;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::support::client::RawClient;
 use crate::support::gate::Gate;
@@ -126,24 +126,75 @@ fn every_coding_framing_and_size_comes_back() {
     }
 }
 
+/// A site that speaks both versions on one port without TLS.
+fn both_versions(origin: &Origin) -> Running {
+    let site = Site::of(&[origin]);
+    let bind = format!("bind: [ {{ address: \"{}\", proto: auto }} ]", site.address());
+    site.frontend(bind).frontend(ON).start()
+}
+
 #[test]
-fn curl_reads_each_of_them() {
+fn curl_reads_each_of_them_over_either_version() {
     let origin = pages();
-    let site = site_of(&origin, ON);
+    let site = both_versions(&origin);
     let curl = tools::need("curl", "curl");
-    for (accept, coding) in [("gzip", "gzip"), ("br", "br"), ("zstd", "zstd"), ("deflate, gzip, br, zstd", "zstd")] {
-        for target in ["length/300000", "chunked/300000", "close/300000"] {
-            let headers = site.config().with_extension("headers");
-            let mut command = Command::new(&curl);
-            command.args(["-sS", "--fail", "--compressed", "-H", &format!("Accept-Encoding: {accept}"), "-D"]);
-            command.arg(&headers).arg(format!("http://{}/{target}", site.address));
-            let output = command.output().unwrap();
-            assert!(output.status.success(), "{coding} {target}: {}", tools::text(&output));
-            assert!(output.stdout == page(300_000), "{coding} {target}");
-            let headers = std::fs::read_to_string(&headers).unwrap().to_ascii_lowercase();
-            assert!(headers.contains(&format!("content-encoding: {coding}\r\n")), "{headers}");
+    let wishes = [("gzip", "gzip"), ("br", "br"), ("zstd", "zstd"), ("deflate, gzip, br, zstd", "zstd")];
+    for (accept, coding) in wishes {
+        for target in ["length/300000", "chunked/300000", "close/300000", "length/1"] {
+            for version in ["--http1.1", "--http2-prior-knowledge"] {
+                let headers = site.config().with_extension("headers");
+                let mut command = Command::new(&curl);
+                command.args([
+                    "-sS",
+                    "--fail",
+                    "--compressed",
+                    version,
+                    "-H",
+                    &format!("Accept-Encoding: {accept}"),
+                    "-D",
+                ]);
+                command.arg(&headers).arg(format!("http://{}/{target}", site.address));
+                let output = command.output().unwrap();
+                let what = format!("{version} {coding} {target}");
+                assert!(output.status.success(), "{what}: {}", tools::text(&output));
+                let length = target.split_once('/').unwrap().1.parse().unwrap();
+                assert!(output.stdout == page(length), "{what}");
+                let headers = std::fs::read_to_string(&headers).unwrap().to_ascii_lowercase();
+                assert!(headers.contains(&format!("content-encoding: {coding}\r\n")), "{headers}");
+                assert!(headers.contains("etag: w/\"v1\"\r\n"), "{headers}");
+                assert!(!headers.contains("content-length"), "{headers}");
+            }
         }
     }
+    assert_eq!(site.stat("fe", "FRONTEND").number("comp_rsp"), 32);
+}
+
+#[test]
+fn events_arrive_over_http2_when_they_happen() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let origin = Origin::script(move |conn| {
+        conn.request()?;
+        conn.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+        for n in 0..3 {
+            conn.send(format!("9\r\ndata: {n}\n\n\r\n"))?;
+            held.pass();
+        }
+        conn.send("0\r\n\r\n")
+    });
+    let site = both_versions(&origin);
+    let mut command = Command::new(tools::need("curl", "curl"));
+    command.args(["-sSN", "--fail", "--compressed", "--http2-prior-knowledge"]);
+    command.arg(format!("http://{}/", site.address)).stdout(Stdio::piped());
+    let mut curl = tools::Running::start(&mut command);
+    let mut events = curl.child().stdout.take().unwrap();
+    for n in 0..3 {
+        let mut event = [0; 9];
+        events.read_exact(&mut event).unwrap();
+        assert_eq!(event, format!("data: {n}\n\n").as_bytes());
+        gate.open(1);
+    }
+    assert!(curl.finish().success());
 }
 
 #[test]

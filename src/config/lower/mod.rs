@@ -16,6 +16,7 @@ mod check;
 mod compression;
 mod frontend;
 mod global;
+mod http2;
 mod limit;
 mod log;
 mod pattern;

@@ -7,7 +7,7 @@ use super::encode::Encoding;
 use super::upload::{GATHER_BYTES, reframe};
 use crate::core::fleet::spec::HttpLimits;
 use crate::core::http::h1::{self, Body, ChunkDecoder, ChunkEvent, Reject};
-use crate::listener::ClientIo;
+use crate::frontend::client::Client;
 use crate::runtime::buffer::{Buffer, BufferShelf, LARGE_BUFFER_BYTES};
 use crate::runtime::compression::EncoderFailed;
 use crate::runtime::socket::Socket;
@@ -26,6 +26,8 @@ pub(super) struct Download {
     moved: u64,
     /// What the payload goes through on its way, if it is compressed.
     encoding: Option<Box<Encoding>>,
+    /// Trailers of a body that the client gets without chunks.
+    trailers: Vec<(Vec<u8>, Vec<u8>)>,
     /// The body turned out broken behind what is still to be written.
     broken: Option<Reject>,
 }
@@ -77,10 +79,10 @@ impl Download {
             Body::UntilClose => Kind::UntilClose,
             Body::Chunked => Kind::Chunked { decoder: Box::new(ChunkDecoder::new(limits, 502)), to_chunks },
         };
-        Download { kind, written: 0, direct: 0, moved: 0, encoding: None, broken: None }
+        Download { kind, written: 0, direct: 0, moved: 0, encoding: None, trailers: Vec::new(), broken: None }
     }
 
-    /// The same with the payload compressed on its way; the client knows chunks.
+    /// The same with the payload compressed on its way.
     pub fn encoded(mut self, encoding: Option<Box<Encoding>>) -> Download {
         self.encoding = encoding;
         self
@@ -92,7 +94,7 @@ impl Download {
     pub fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        client: &mut ClientIo,
+        client: &mut Client,
         server: &mut Socket,
         buffer: &mut Buffer,
         out: &mut Vec<u8>,
@@ -120,7 +122,8 @@ impl Download {
                     (_, true) => &slices[..1],
                     _ => &slices[..],
                 };
-                match client.poll_write(cx, used) {
+                let last = matches!(self.kind, Kind::Done) && self.trailers.is_empty() && self.broken.is_none();
+                match client.poll_write(cx, used, last) {
                     Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Err(DownloadError::ClientGone),
                     Poll::Ready(Ok(n)) => {
                         *bytes_out += n as u64;
@@ -141,6 +144,9 @@ impl Download {
                 return Err(DownloadError::Bad(reject));
             }
             if matches!(self.kind, Kind::Done) {
+                if client.end_body(&self.trailers).is_err() {
+                    return Err(DownloadError::ClientGone);
+                }
                 return match client.poll_flush(cx) {
                     Poll::Ready(Ok(())) => Ok(Progress::Done),
                     Poll::Ready(Err(_)) => Err(DownloadError::ClientGone),
@@ -198,7 +204,12 @@ impl Download {
             }
             Kind::UntilClose => self.direct = buffer.len(),
             Kind::Chunked { decoder, to_chunks } => match reframe(decoder, buffer, out, *to_chunks) {
-                Ok(true) => self.kind = Kind::Done,
+                Ok(true) => {
+                    if !*to_chunks && !decoder.trailers().is_empty() {
+                        self.trailers = decoder.trailers().to_vec();
+                    }
+                    self.kind = Kind::Done;
+                }
                 Ok(false) => {}
                 Err(reject) if self.moved == 0 => return Err(DownloadError::Bad(reject)),
                 Err(reject) => {
@@ -253,7 +264,11 @@ impl Download {
                 Kind::Chunked { decoder, .. } => decoder.trailers(),
                 _ => &[],
             };
-            h1::write_last_chunk(out, trailers);
+            if encoding.makes_chunks() {
+                h1::write_last_chunk(out, trailers);
+            } else {
+                self.trailers = trailers.to_vec();
+            }
         }
         self.kind = Kind::Done;
         Ok(())

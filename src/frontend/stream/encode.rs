@@ -38,6 +38,8 @@ pub(super) struct Encoding {
     snapshot: Rc<Pinned>,
     frontend: usize,
     backend: Option<usize>,
+    /// The client gets chunks; HTTP/2 frames by itself.
+    chunks: bool,
     /// What the encoder made and is not framed yet.
     made: Vec<u8>,
     /// The encoder may hold bytes that the client waits for.
@@ -111,6 +113,7 @@ impl Stream<'_> {
             snapshot: self.e.snapshot.clone(),
             frontend: self.e.frontend,
             backend: self.e.backend,
+            chunks: !self.e.http2,
             made: self.worker.shelf.text(),
             unflushed: false,
             streak_bytes: 0,
@@ -165,14 +168,24 @@ impl Encoding {
         Ok(())
     }
 
-    /// What was made since the last call, as a chunk.
+    /// What was made since the last call, framed for the client.
     pub(super) fn frame(&mut self, out: &mut Vec<u8>) {
-        if !self.made.is_empty() {
-            h1::write_chunk_head(out, self.made.len());
-            out.extend_from_slice(&self.made);
-            out.extend_from_slice(b"\r\n");
-            self.made.clear();
+        if self.made.is_empty() {
+            return;
         }
+        if self.chunks {
+            h1::write_chunk_head(out, self.made.len());
+        }
+        out.extend_from_slice(&self.made);
+        if self.chunks {
+            out.extend_from_slice(b"\r\n");
+        }
+        self.made.clear();
+    }
+
+    /// Whether the body is framed in chunks, which have an end of their own.
+    pub(super) fn makes_chunks(&self) -> bool {
+        self.chunks
     }
 
     /// Whether so much was encoded that others should have their turn.

@@ -2,6 +2,7 @@
 //!
 //! `head` reads it, `rules` understands, limits and routes it, `local` and `page` answer what is answered here, `attempt`
 //! finds a server, `exchange` (with `upload`, `download`, `encode` and `numbers`) talks to it, `finish` counts and logs.
+//! `multiplexed` is what differs for HTTP/2 clients; the rest is the same for all.
 
 mod attempt;
 mod download;
@@ -10,6 +11,7 @@ mod exchange;
 mod finish;
 mod head;
 mod local;
+mod multiplexed;
 mod numbers;
 mod page;
 mod rules;
@@ -36,7 +38,7 @@ use crate::runtime::buffer::Buffer;
 use crate::runtime::clock;
 use crate::runtime::socket::Socket;
 
-pub use finish::{answer_late, ended_without_request, run_tunnel};
+pub use finish::{answer_late, ended_without_request, refuse_http1, run_tunnel};
 
 /// What a connection does after a request.
 #[derive(Debug)]
@@ -182,6 +184,8 @@ struct Epilogue {
     logged: bool,
     /// It was answered by the stats page.
     page: bool,
+    /// It came by HTTP/2.
+    http2: bool,
 }
 
 impl Epilogue {
@@ -242,6 +246,8 @@ struct Stream<'c> {
     encoding: Option<Box<encode::Encoding>>,
     /// The answer's body would be compressed, but a limit forbids it.
     bypasses: bool,
+    /// The client said that it understands trailers (`TE: trailers`).
+    takes_trailers: bool,
     /// A socket to tunnel to, once the server switched protocols.
     switched: Option<(Socket, Buffer)>,
 }
@@ -307,6 +313,7 @@ impl<'c> Stream<'c> {
                 server_side: (None, None),
                 logged: false,
                 page: false,
+                http2: connection.io.is_h2(),
             },
             framing: RequestFraming { body: Body::Empty, keep_alive: false, expect_continue: false, upgrade: None },
             upload: upload::Upload::none(),
@@ -318,6 +325,7 @@ impl<'c> Stream<'c> {
             offer: None,
             encoding: None,
             bypasses: false,
+            takes_trailers: false,
             switched: None,
             connection,
         }
