@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::admin::AdminServer;
-use crate::config::model::{Bind, BindAddress, Model};
+use crate::config::model::{Bind, BindAddress, Global, Model};
 use crate::control::orders::ControlOrders;
 use crate::control::state_file::StateFile;
 use crate::control::{ControlHandle, ControlParts};
@@ -29,6 +29,7 @@ use crate::listener::bind::{self, OpenListener};
 use crate::listener::door;
 use crate::listener::per_source::PerSource;
 use crate::log::{ControlLog, LogClock, LogSetup, LogWriter, WorkerLog, system_zone};
+use crate::runtime::compression::Budget;
 use crate::runtime::gate::Gate;
 use crate::runtime::notify::notify;
 use crate::runtime::page::{PAGE_BACKLOG, PageRequest};
@@ -145,6 +146,7 @@ fn start(model: Model, startup: Vec<(&'static str, Box<str>)>, descriptors: u64)
             tls: Throttle::new(limits.tls_rate),
             frontends: frontends.iter().map(|f| Throttle::new(f.session_rate.unwrap_or(0))).collect(),
         },
+        compression: compression_budget(&model.global),
         rate_tables: frontends
             .iter()
             .map(|f| f.rate_limits.iter().map(|l| Arc::new(RateTable::new(l.clone()))).collect())
@@ -260,6 +262,11 @@ fn give_counters(contexts: &mut [BindContext], fleet: &Fleet) {
             context.listener = Some(listener.clone());
         }
     }
+}
+
+fn compression_budget(global: &Global) -> Arc<Budget> {
+    let limits = &global.compression;
+    Budget::new(limits.memory_bytes, global.limits.compression_rate, limits.cpu_max_percent)
 }
 
 /// An address as people write it.

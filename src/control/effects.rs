@@ -68,8 +68,7 @@ impl ControlHandle {
                     ProcessLimit::ConnectionRate => shared.throttles.connections.set(to),
                     ProcessLimit::SessionRate => shared.throttles.sessions.set(to),
                     ProcessLimit::TlsRate => shared.throttles.tls.set(to),
-                    // Nothing is compressed: the value is only shown.
-                    ProcessLimit::CompressionRate => {}
+                    ProcessLimit::CompressionRate => shared.compression.set_rate(to),
                 }
             }
             Effect::CloseIdle(server) => self.order_all(|| WorkerOrder::CloseIdle(server)),

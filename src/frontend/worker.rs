@@ -31,6 +31,7 @@ use crate::listener::per_source::PerSource;
 use crate::log::WorkerLog;
 use crate::runtime::buffer::BufferShelf;
 use crate::runtime::clock;
+use crate::runtime::compression::EncoderShelf;
 use crate::runtime::shared::Shared;
 use crate::runtime::socket::Socket;
 use crate::runtime::throttle::Throttles;
@@ -132,6 +133,8 @@ pub struct Worker {
     pub shared: Arc<Shared>,
     /// Buffers.
     pub shelf: BufferShelf,
+    /// Encoders for answers.
+    pub encoders: EncoderShelf,
     /// Idle server connections.
     pub pool: RefCell<Pool>,
     /// TLS to servers.
@@ -247,6 +250,7 @@ pub async fn run(parts: WorkerParts) {
     let worker = Rc::new(Worker {
         index,
         shard: Shard(index),
+        encoders: EncoderShelf::new(shared.compression.clone()),
         shared,
         shelf: BufferShelf::default(),
         pool: RefCell::new(Pool::default()),
