@@ -52,5 +52,6 @@ mod stats_page_edges;
 mod timelines;
 mod timeouts;
 mod tls;
+mod tls_servers;
 mod unfinished;
 mod upgrade;
