@@ -3,11 +3,8 @@
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-
-use rustls::ServerConfig;
 
 use super::registry::{Doing, Registered};
 use super::stream::{self, Next};
@@ -25,7 +22,8 @@ use crate::runtime::deadline::Deadline;
 use crate::runtime::gate::Place;
 use crate::runtime::socket::Socket;
 use crate::tls;
-use crate::tls::acceptor::HandshakeError;
+use crate::tls::BindAcceptor;
+use crate::tls::acceptor::{Accepted, HandshakeError, Opening};
 use crate::tls::failure::FIRST_BYTES;
 
 /// How long an ended connection is read from, so that the client gets our last bytes before a reset.
@@ -142,7 +140,7 @@ pub fn start(worker: &Rc<Worker>, bind: Rc<BindContext>, arrival: Arrival, mut h
         client_ended: false,
         _places: places,
     };
-    let Some(config) = bind.tls.clone() else {
+    let Some(acceptor) = bind.tls.clone() else {
         bind.count(&frontend.live, worker.shard, Counter::H1Sess);
         let connection = connection(ClientIo::Plain(socket), place, bind, accepted, 0);
         tokio::task::spawn_local(serve(worker, connection, held));
@@ -151,11 +149,12 @@ pub fn start(worker: &Rc<Worker>, bind: Rc<BindContext>, arrival: Arrival, mut h
     place.entry.doing.set(Doing::Handshake);
     held.tls = Some(TlsPlace::new(&worker));
     tokio::task::spawn_local(async move {
-        let shaken = Box::pin(handshake(&worker, &bind, &frontend, &config, socket, peer)).await;
-        drop((frontend, config));
-        let Some(io) = shaken else { return };
+        let shaken = Box::pin(handshake(&worker, &bind, &frontend, &acceptor, socket, peer)).await;
+        drop((frontend, acceptor));
+        let Some(done) = shaken else { return };
         let now = clock::now();
-        serve(worker, connection(io, place, bind, now, millis(now - accepted)), held).await;
+        let handshake_ms = millis(now - accepted);
+        serve(worker, connection(ClientIo::tls(done, handshake_ms), place, bind, now, handshake_ms), held).await;
     });
 }
 
@@ -296,40 +295,32 @@ async fn handshake(
     worker: &Worker,
     bind: &BindContext,
     frontend: &FrontendView,
-    config: &Arc<ServerConfig>,
+    acceptor: &BindAcceptor,
     socket: Socket,
     peer: Option<SocketAddr>,
-) -> Option<ClientIo> {
+) -> Option<Accepted<Socket>> {
     let counters = &frontend.live.counters;
     let accepted_us = clock::wall_us();
-    let mut first = [0; FIRST_BYTES];
-    let mut came = None;
-    let accepting = async {
-        // The bytes stay where they are. They tell what a client spoke that did not speak TLS, if anything.
-        match socket.peek(&mut first).await {
-            Some(Ok(count)) => came = Some(count),
-            Some(Err(_)) => return Err(HandshakeError::Closed),
-            None => {}
-        }
-        tls::acceptor::accept(config, socket).await
-    };
+    let mut opening = Opening::default();
+    let accepting = acceptor.accept(socket, &mut opening);
     let shaken = tokio::time::timeout(frontend.spec.timeouts.handshake, accepting).await;
     match shaken.unwrap_or(Err(HandshakeError::Timeout)) {
-        Ok(stream) => {
-            let resumed = tls::acceptor::is_resumed(&stream);
+        Ok(accepted) => {
+            let resumed = accepted.facts.resumed;
             counters.inc(worker.shard, if resumed { Counter::TlsResumed } else { Counter::TlsFull });
             bind.count(&frontend.live, worker.shard, Counter::H1Sess);
-            Some(ClientIo::Tls(Box::new(stream)))
+            Some(accepted)
         }
         Err(error) => {
             counters.inc(worker.shard, Counter::TlsFailed);
             let log = &frontend.spec.log;
-            let is_null = came == Some(0) || (came.is_none() && matches!(error, HandshakeError::Timeout));
+            let is_null = opening.bytes.is_empty() && (opening.ended || matches!(error, HandshakeError::Timeout));
             let silent = is_null && !frontend.spec.log_null;
             if log.off || silent {
                 return None;
             }
-            let sentence = tls::failure::sentence(&error, &first[..came.unwrap_or(0).min(FIRST_BYTES)]);
+            let first = opening.bytes.get(..FIRST_BYTES).unwrap_or(&opening.bytes);
+            let sentence = tls::failure::sentence(&error, first);
             let failed = FailedConnection {
                 client: peer,
                 accepted_us,

@@ -34,6 +34,7 @@ use crate::runtime::shared::Shared;
 use crate::runtime::socket::Socket;
 use crate::runtime::throttle::Throttles;
 use crate::runtime::worker::{Handover, WorkerHandle, WorkerOrder};
+use crate::tls::BindAcceptor;
 
 /// How long log lines wait for company.
 const LOG_FLUSH: Duration = Duration::from_millis(10);
@@ -56,7 +57,7 @@ pub struct BindContext {
     /// The address clients connect to; `None` for unix sockets.
     pub address: Option<SocketAddr>,
     /// TLS, if the bind terminates it.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<Arc<BindAcceptor>>,
     /// The bind as the log names it.
     pub name: String,
     /// Connections per source, of the bind's frontend.

@@ -292,7 +292,7 @@ impl Epilogue {
             severity: if is_error { severity::ERROR } else { severity::INFO },
             format: spec.log.format.as_ref(),
             asap: spec.log.asap,
-            tls_session: if wants.tls { connection.io.tls_session() } else { None },
+            tls_session: if wants.tls { connection.io.tls_facts().map(|facts| &**facts) } else { None },
             frontend_address: if wants.frontend_address { connection.io.local_addr() } else { None },
             server_source: self.server_side.0,
             server_address: self.server_side.1,

@@ -15,6 +15,7 @@ use crate::core::pattern::RequestFacts;
 use crate::core::route::{self, FixedAnswer, RouteAction, RouteFacts};
 use crate::core::stats::counters::Counter;
 use crate::core::termination::{Cause, Phase};
+use crate::core::tls::TlsFacts;
 use crate::core::web::{Page, target};
 use crate::frontend::connection::millis;
 use crate::frontend::registry::Doing;
@@ -102,7 +103,12 @@ impl Stream<'_> {
             return Ok(());
         }
         let scratch = &self.e.scratch;
-        let facts = RequestFacts { client: self.client_ip(), host: &scratch.host, head: &scratch.request };
+        let facts = RequestFacts {
+            client: self.client_ip(),
+            host: &scratch.host,
+            head: &scratch.request,
+            tls: self.connection.io.tls_facts().map(|facts| &**facts),
+        };
         match rules.iter().find(|rule| rule.denies(&facts, &self.worker.shared.patterns)) {
             None => Ok(()),
             Some(rule) => Err(self.denied(rule.status)),
@@ -137,6 +143,7 @@ impl Stream<'_> {
                 host: &scratch.host,
                 path: request.path(),
                 header: &|name: &str| request.get(name.as_bytes()),
+                tls: self.connection.io.tls_facts().map(|facts| &**facts),
             };
             scratch.text.clear();
             if !limit::build_key(spec, &facts, &mut scratch.text) {
@@ -221,6 +228,7 @@ impl Stream<'_> {
             head: &self.e.scratch.request,
             host: &self.e.scratch.host,
             tls: self.connection.io.is_tls(),
+            tls_facts: self.connection.io.tls_facts().map(|facts| &**facts),
             client: self.client_ip(),
             patterns: &self.worker.shared.patterns,
         };
@@ -256,7 +264,7 @@ impl Stream<'_> {
                 scratch.text.clear();
                 let context = template_context(
                     self.e.client,
-                    self.connection.io.is_tls(),
+                    self.connection.io.tls_facts().map(|facts| &**facts),
                     (&spec.name, "", ""),
                     &scratch.id,
                     &scratch.host,
@@ -280,7 +288,7 @@ impl Stream<'_> {
         let reads = filter::reads_request(rules);
         let original = if reads { self.e.scratch.request.clone() } else { Head::new() };
         let scratch = &mut *self.e.scratch;
-        let tls = self.connection.io.is_tls();
+        let tls = self.connection.io.tls_facts().map(|facts| &**facts);
         let names = (frontend, backend, "");
         let context = template_context(self.e.client, tls, names, &scratch.id, &scratch.host, &original);
         let refused = filter::apply_rules(&mut scratch.request, rules, &context);
@@ -299,7 +307,7 @@ impl Stream<'_> {
         let server = newer.as_ref().or(backend).zip(self.e.server).and_then(|(b, i)| b.servers.get(i));
         let names = (frontend, backend.map_or("", |b| &b.spec.name[..]), server.map_or("", |s| &s.spec.name[..]));
         let scratch = &mut *self.e.scratch;
-        let tls = self.connection.io.is_tls();
+        let tls = self.connection.io.tls_facts().map(|facts| &**facts);
         let context = template_context(self.e.client, tls, names, &scratch.id, &scratch.host, &scratch.request);
         let refused = filter::apply_rules(&mut scratch.response, rules, &context);
         self.count_refused_rewrites(refused);
@@ -323,13 +331,14 @@ impl Stream<'_> {
 
 fn template_context<'a>(
     client: Option<std::net::SocketAddr>,
-    tls: bool,
+    tls_facts: Option<&'a TlsFacts>,
     (frontend, backend, server): (&'a str, &'a str, &'a str),
     id: &'a [u8],
     host: &'a str,
     request: &'a Head,
 ) -> TemplateContext<'a> {
-    TemplateContext { client, frontend, backend, server, request_id: id, tls, host, request }
+    let tls = tls_facts.is_some();
+    TemplateContext { client, frontend, backend, server, request_id: id, tls, tls_facts, host, request }
 }
 
 fn take_or_make_id(rng: &mut fastrand::Rng, spec: &RequestIdSpec, trusted: bool, scratch: &mut super::Scratch) {
