@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::Lowering;
+use super::tls::Written;
 use crate::config::document::NodeId;
-use crate::config::model::{Bind, BindAddress, BindTls, TlsVersion};
+use crate::config::model::{Bind, BindAddress, BindTls, TlsOffer};
 use crate::config::raw::frontend::BindChoice;
 use crate::config::raw::{At, frontend as raw, text};
-use crate::config::shape::shorten;
 use crate::core::fleet::spec::FrontendIndex;
 
 /// The kernel's accept queue when nothing is said.
@@ -64,32 +64,18 @@ impl Lowering<'_> {
     }
 
     fn bind_tls(&mut self, written: &At<raw::BindTls>) -> Option<BindTls> {
-        let version = |v: &raw::TlsVersion| match v {
-            raw::TlsVersion::V1_2 => TlsVersion::V1_2,
-            raw::TlsVersion::V1_3 => TlsVersion::V1_3,
+        let own = Written {
+            min_version: &written.min_version,
+            max_version: &written.max_version,
+            ciphers: &written.ciphers,
+            cipher_suites: &written.cipher_suites,
+            groups: &written.groups,
         };
-        let min_version = written.min_version.as_deref().map_or(TlsVersion::V1_2, version);
-        let max_version = written.max_version.as_deref().map_or(TlsVersion::V1_3, version);
-        if let (true, Some(max)) = (min_version > max_version, &written.max_version) {
-            let related = written.min_version.as_ref().map_or(max.id(), At::id);
-            self.error(max.id(), "`max_version` is older than `min_version`")
-                .related(related, "the oldest version offered");
+        let mut offer = self.tls_offer(&own, &TlsOffer::default());
+        if let Some(alpn) = &written.alpn {
+            offer.alpn = self.protocols(alpn);
         }
-        for (at, protocol) in written.alpn.iter().flat_map(|alpn| alpn.items()) {
-            match protocol.as_ref() {
-                "http/1.1" => {}
-                "h2" => {
-                    self.error(at, "this version serves HTTP/1.1 only")
-                        .label("remove `h2`")
-                        .help("allowed: `http/1.1`");
-                }
-                other => {
-                    self.error(at, format!("`{}` is not served here", shorten(other)))
-                        .did_you_mean(other, ["http/1.1"])
-                        .help("allowed: `http/1.1`");
-                }
-            }
-        }
+        let client_auth = self.client_auth(written);
         let Some(paths) = &written.certificates else {
             self.missing(written.id(), "TLS needs `certificates`")
                 .help("name PEM files, or folders of them: `certificates: [/etc/lockgate/certs]`");
@@ -100,11 +86,11 @@ impl Lowering<'_> {
             self.missing(paths.id(), "there is no certificate in this list").help("name a PEM file or a folder");
         }
         let mut certificates = Vec::new();
-        for (at, path) in items {
-            self.certificate(at, path.as_ref());
-            certificates.push(self.path(path.as_ref()));
+        for (at, item) in items {
+            certificates.extend(self.certificate_source(at, item, &offer));
         }
-        Some(BindTls { certificates, min_version, max_version })
+        let strict_sni = written.strict_sni.as_deref().copied().unwrap_or(false);
+        Some(BindTls { certificates, offer, strict_sni, client_auth })
     }
 
     /// Takes an address, and reports whom it clashes with.

@@ -23,6 +23,7 @@ mod rule;
 mod server;
 mod stats;
 mod template;
+mod tls;
 mod track;
 mod value;
 

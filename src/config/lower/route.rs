@@ -61,12 +61,31 @@ impl Lowering<'_> {
         }
         let headers = self.conditions(written.header.as_ref(), true);
         let query = self.conditions(written.query.as_ref(), false);
+        let mut samples = Vec::new();
+        for (name, condition) in written.sample.iter().flat_map(|named| named.0.iter()) {
+            let sample = self.tls_sample(name.id(), name);
+            if let (Some(sample), Some(test)) = (sample, self.value_test(condition)) {
+                samples.push((sample, test));
+            }
+        }
         let request_rules = self.header_rules(written.request_headers.as_deref(), Side::Request);
         let response_rules = self.header_rules(written.response_headers.as_deref(), Side::Response);
         let clients = self.client_lists(written.client_ip.as_ref());
         let action = self.action(written)?;
         let tls = written.tls.as_deref().copied();
-        Some(Route { hosts, paths, methods, headers, query, tls, clients, action, request_rules, response_rules })
+        Some(Route {
+            hosts,
+            paths,
+            methods,
+            headers,
+            query,
+            tls,
+            samples,
+            clients,
+            action,
+            request_rules,
+            response_rules,
+        })
     }
 
     fn action(&mut self, written: &At<raw::Route>) -> Option<RouteAction> {

@@ -70,6 +70,13 @@ pub(in crate::config) struct TlsGlobal {
     pub session_cache: Opt<u32>,
     /// How often a new ticket key is made; old ones are accepted for two rotations more. Default: 12h.
     pub ticket_rotation: Opt<Duration>,
+    /// Ticket keys that other machines have, too: one in base64 on each line (48 or 80 bytes), as HAProxy's
+    /// `tls-ticket-keys`. The last three are accepted, the one before the last is used; read anew when it changes.
+    /// Default: own keys, known to this process alone.
+    pub ticket_keys_file: Opt<FilePath>,
+    /// A secret that other machines have, too (at least 32 bytes): each rotation has a key that is derived from it and
+    /// the time. In place of `ticket_keys_file`.
+    pub ticket_secret_file: Opt<FilePath>,
 }
 
 /// An admin socket: `socket` or `bind`.
