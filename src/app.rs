@@ -111,11 +111,11 @@ fn start(model: Model, startup: Vec<(&'static str, Box<str>)>, descriptors: u64)
     let (log_writer, worker_logs, log) =
         LogWriter::start(&model.global.logs, log_setup(threads, &process)).context("cannot start logging")?;
     let resumption = resumption(&model)?;
-    let loaded_at = clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut certificates = Certificates::new();
     let mut contexts = bind_contexts(&model, &resumption, &mut certificates)?;
+    let loaded_at = clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default();
     certificates.refresh_staples(i64::try_from(loaded_at.as_secs()).unwrap_or(i64::MAX));
-    let tls = LiveTls { acceptors: contexts.iter().filter_map(|context| context.tls.clone()).collect(), loaded_at };
+    let tls = LiveTls { acceptors: contexts.iter().filter_map(|context| context.tls.clone()).collect() };
     let (listeners, listening) = open_binds(&model.binds, threads)?;
     for (context, (_, got)) in contexts.iter_mut().zip(&listening.binds) {
         if let BindAddress::Tcp(address) = got {

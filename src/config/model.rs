@@ -87,7 +87,7 @@ pub enum TicketKeysFrom {
     Own,
     /// A file of keys that other machines have, too (`ticket_keys_file`), as HAProxy's `tls-ticket-keys`.
     File(PathBuf),
-    /// A secret that other machines have, too (`ticket_secret_file`); each rotation has a key derived from it.
+    /// A secret that other machines have, too (`ticket_keys_derived`); each rotation has a key derived from it.
     Secret(PathBuf),
 }
 

@@ -19,8 +19,6 @@ use crate::tls::{BindAcceptor, ticket_source};
 pub struct LiveTls {
     /// What binds offer.
     pub acceptors: Vec<Arc<BindAcceptor>>,
-    /// When files began to be loaded, since 1970.
-    pub loaded_at: Duration,
 }
 
 /// The watch over files; `None` when there is nothing to watch.
@@ -36,7 +34,7 @@ pub(super) fn now_unix() -> i64 {
 
 impl Control {
     /// Everything whose changes are to be seen.
-    fn watched(&self) -> Watched {
+    fn watched(&mut self) -> Watched {
         let mut watched = self.certificates.watched();
         for auth in self.tls.acceptors.iter().filter_map(|acceptor| acceptor.client_auth()) {
             watched.others.extend([&auth.ca_file, &auth.crl_file].into_iter().flatten().cloned());
@@ -86,12 +84,13 @@ impl Control {
         if matches!(keys, TicketKeysFrom::File(file) | TicketKeysFrom::Secret(file) if file == path) {
             let taken = ticket_source::load(keys).map_err(|error| error.to_string());
             let taken = taken.and_then(|keys| self.resumption.set_keys(&keys).map_err(|error| error.to_string()));
-            notices.push(match taken {
-                Ok(()) => Notice { refused: false, text: format!("Ticket keys were read anew from {shown}.") },
-                Err(error) => Notice {
+            notices.extend(match taken {
+                Ok(false) => None,
+                Ok(true) => Some(Notice { refused: false, text: format!("Ticket keys were read anew from {shown}.") }),
+                Err(error) => Some(Notice {
                     refused: true,
                     text: format!("Ticket keys were not read from disk, those in use stay: {error}."),
-                },
+                }),
             });
         }
         notices
@@ -117,16 +116,13 @@ impl ControlHandle {
         for trouble in troubles {
             self.control.borrow_mut().log_event(4, &trouble);
         }
-        let (watched, loaded_at) = {
-            let control = self.control.borrow();
-            (control.watched(), control.tls.loaded_at)
-        };
+        let watched = self.control.borrow_mut().watched();
         if watched.is_empty() {
             return std::future::pending().await;
         }
         let (to_us, mut scans) = mpsc::unbounded_channel();
         let wall: Clock = Arc::new(wall);
-        match FolderWatch::start(watched, loaded_at, wall, to_us) {
+        match FolderWatch::start(watched, wall, to_us) {
             Ok(watch) => self.control.borrow_mut().watch = Some(Rc::new(watch)),
             Err(error) => {
                 tracing::error!(%error, "certificates that change on disk are not seen");

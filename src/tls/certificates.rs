@@ -22,7 +22,7 @@ use super::store::{
     CERTIFICATES_MAX, Certificate, CertificateError, CertificateStore, Source, assemble, holds_encrypted_key,
     read_facts,
 };
-use super::watch::{Change, Watched};
+use super::watch::{Baseline, Change, Watched};
 use crate::config::model::BindTls;
 use crate::core::admin::certificates::{CertificateFacts, CertificateStatus, CertificateView};
 use crate::core::admin::texts;
@@ -37,6 +37,8 @@ pub struct Certificates {
     binds: Vec<Bind>,
     transaction: Option<Transaction>,
     reloads: Reloads,
+    /// What the files were known by when they were loaded, for the watch.
+    baseline: Baseline,
 }
 
 /// How often certificates on disk were taken into use, and how often what was there could not be used.
@@ -193,6 +195,7 @@ impl Certificates {
     /// certificate for all of them.
     pub fn open_bind(&mut self, name: &str, spec: &BindTls) -> Result<Arc<LiveResolver>, CertificateError> {
         let paths: Vec<PathBuf> = spec.certificates.iter().map(|source| source.path.clone()).collect();
+        paths.iter().for_each(|path| self.baseline.note(path));
         let store = CertificateStore::load(&paths)?;
         let mut names: Vec<Box<str>> = Vec::with_capacity(store.certificates().len());
         for certificate in store.certificates() {
@@ -222,9 +225,9 @@ impl Certificates {
         Ok(resolver)
     }
 
-    /// The files and folders that binds name, to be watched.
-    pub fn watched(&self) -> Watched {
-        let mut watched = Watched::default();
+    /// The files and folders that binds name, to be watched. To be asked once.
+    pub fn watched(&mut self) -> Watched {
+        let mut watched = Watched { baseline: std::mem::take(&mut self.baseline), ..Watched::default() };
         for (source, _) in self.binds.iter().flat_map(|bind| &bind.sources) {
             match source {
                 BindSource::File(name) => watched.files.insert(PathBuf::from(&**name)),

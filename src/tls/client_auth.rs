@@ -16,6 +16,8 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 
+use x509_parser::prelude::{FromDer, X509Certificate};
+
 use super::provider;
 use super::store::read_up_to;
 use crate::config::model::{ClientAuth, ClientAuthMode};
@@ -109,12 +111,21 @@ impl Afterwards {
     pub fn verify(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> u32 {
         let Some((leaf, further)) = chain.split_first() else { return 0 };
         match &self.0 {
-            None => UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
+            None => unknown_issuer(leaf),
             Some(verifier) => match verifier.verify_client_cert(leaf, further, now) {
                 Ok(_) => 0,
+                Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => unknown_issuer(leaf),
                 Err(error) => verify_code(&error),
             },
         }
+    }
+}
+
+/// A certificate that nobody known has issued may have issued itself.
+fn unknown_issuer(leaf: &CertificateDer<'_>) -> u32 {
+    match X509Certificate::from_der(leaf) {
+        Ok((_, parsed)) if parsed.subject().as_raw() == parsed.issuer().as_raw() => DEPTH_ZERO_SELF_SIGNED_CERT,
+        _ => UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
     }
 }
 
@@ -124,6 +135,7 @@ const CERT_SIGNATURE_FAILURE: u32 = 7;
 const CERT_NOT_YET_VALID: u32 = 9;
 const CERT_HAS_EXPIRED: u32 = 10;
 const CRL_HAS_EXPIRED: u32 = 12;
+const DEPTH_ZERO_SELF_SIGNED_CERT: u32 = 18;
 const UNABLE_TO_GET_ISSUER_CERT_LOCALLY: u32 = 20;
 const CERT_REVOKED: u32 = 23;
 const INVALID_PURPOSE: u32 = 26;

@@ -70,8 +70,8 @@ impl Resumption {
         self.sessions.configure(spec.session_cache, session_lifetime(spec));
     }
 
-    /// Takes over changed ticket keys: a file that was written anew, another secret.
-    pub fn set_keys(&self, keys: &KeySource) -> Result<(), NoRandom> {
+    /// Takes over changed ticket keys: a file that was written anew, another secret. False when they are the same.
+    pub fn set_keys(&self, keys: &KeySource) -> Result<bool, NoRandom> {
         self.tickets.set_source(keys)
     }
 

@@ -115,9 +115,9 @@ impl TicketKeys {
         Ok(keys)
     }
 
-    /// Takes keys from another place, or the changed keys of the same. Tickets of keys that are not among them resume no
-    /// more.
-    pub fn set_source(&self, source: &KeySource) -> Result<(), NoRandom> {
+    /// Takes keys from another place, or the changed keys of the same; false when they are the same. Tickets of keys that
+    /// are not among them resume no more.
+    pub fn set_source(&self, source: &KeySource) -> Result<bool, NoRandom> {
         let _rotating = self.rotating.lock();
         let now = (self.clocks.monotonic)();
         let (ring, secret) = match source {
@@ -125,7 +125,7 @@ impl TicketKeys {
                 let is_own = self.ring.load().kind == RingKind::Own;
                 if is_own {
                     self.secret.store(None);
-                    return Ok(());
+                    return Ok(false);
                 }
                 let key = TicketKey::generate(now).ok_or(NoRandom)?;
                 (Ring { keys: vec![Arc::new(key)], seals: 0, kind: RingKind::Own }, None)
@@ -136,11 +136,20 @@ impl TicketKeys {
                 if keys.is_empty() {
                     return Err(NoRandom);
                 }
+                let ring = self.ring.load();
+                if ring.kind == RingKind::File
+                    && ring.keys.iter().map(|key| key.name).eq(keys.iter().map(|key| key.name))
+                {
+                    return Ok(false);
+                }
                 // The newest is accepted everywhere before any machine seals with it.
                 let seals = usize::from(keys.len() > 1);
                 (Ring { keys, seals, kind: RingKind::File }, None)
             }
             KeySource::Secret(secret) => {
+                if self.secret.load().as_deref().is_some_and(|before| **before == ***secret) {
+                    return Ok(false);
+                }
                 let epoch = self.epoch();
                 let ring = derived_ring(secret, self.rotation(), epoch, now).ok_or(NoRandom)?;
                 (ring, Some(secret.clone()))
@@ -148,7 +157,7 @@ impl TicketKeys {
         };
         self.secret.store(secret);
         self.ring.store(Arc::new(ring));
-        Ok(())
+        Ok(true)
     }
 
     /// How often a new key is made.

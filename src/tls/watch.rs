@@ -36,7 +36,7 @@ const SECOND_LOOK: Duration = Duration::from_millis(250);
 const LINKS_MAX: usize = 32;
 
 /// What is watched.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Watched {
     /// Files with certificates.
     pub files: BTreeSet<PathBuf>,
@@ -44,6 +44,22 @@ pub struct Watched {
     pub folders: BTreeSet<PathBuf>,
     /// Files of other kinds: certificates of authorities, revocation lists, ticket keys.
     pub others: BTreeSet<PathBuf>,
+    /// What the files were known by when they were loaded.
+    pub baseline: Baseline,
+}
+
+/// What files were known by before they were loaded: what differs from it has changed since, however soon.
+#[derive(Debug, Clone, Default)]
+pub struct Baseline(BTreeMap<PathBuf, Vec<Stamp>>);
+
+impl Baseline {
+    /// Notes a file, or the files of a folder. To be called before they are read; a file that was noted stays as it was.
+    pub fn note(&mut self, path: &Path) {
+        let files = if path.is_dir() { folder_files(path).unwrap_or_default() } else { vec![path.to_owned()] };
+        for path in files {
+            self.0.entry(path).or_insert_with_key(|path| stamps(path));
+        }
+    }
 }
 
 impl Watched {
@@ -101,11 +117,9 @@ pub struct FolderWatch {
 }
 
 impl FolderWatch {
-    /// Begins to watch. What was written before `loaded_at` (since 1970), when files began to be loaded, is taken as
-    /// known; scans with what has changed since go to `scans`.
+    /// Begins to watch. Scans with what has changed since the baseline go to `scans`.
     pub fn start(
         watched: Watched,
-        loaded_at: Duration,
         wall: Clock,
         scans: async_mpsc::UnboundedSender<Scan>,
     ) -> std::io::Result<FolderWatch> {
@@ -134,8 +148,8 @@ impl FolderWatch {
             watcher,
             noticed: BTreeSet::new(),
         };
+        looker.remember_all();
         looker.watch_folders();
-        looker.remember_all(loaded_at);
         let thread = std::thread::Builder::new().name("certificates".to_owned());
         thread.spawn(move || looker.run(&asks, &scans))?;
         Ok(FolderWatch { to_thread })
@@ -154,6 +168,9 @@ impl Drop for FolderWatch {
         let _ = self.to_thread.send(Ask::Stop);
     }
 }
+
+/// The watch ends.
+struct Ended;
 
 /// What a file is known by; `None` when there is none.
 type Stamp = Option<FileStamp>;
@@ -174,7 +191,7 @@ struct FileStamp {
 struct Known {
     /// Of the file and of those beside it, as they were when last read.
     stamps: Vec<Stamp>,
-    /// What these could not be used for, once.
+    /// It could not be used when it was last read, and is looked at again.
     doubtful: bool,
 }
 
@@ -191,16 +208,14 @@ struct Looker {
 
 impl Looker {
     fn run(mut self, asks: &mpsc::Receiver<Ask>, scans: &async_mpsc::UnboundedSender<Scan>) {
-        // Soon, for what was written while it was loaded.
+        // Soon, for what was written since it was loaded.
         let mut wait = SECOND_LOOK;
         loop {
             let mut asked = match asks.recv_timeout(wait) {
-                Ok(Ask::Notice) => {
-                    if self.await_quiet(asks) {
-                        return;
-                    }
-                    None
-                }
+                Ok(Ask::Notice) => match self.await_quiet(asks) {
+                    Ok(asked) => asked,
+                    Err(Ended) => return,
+                },
                 Ok(Ask::Look(sender)) => Some(sender),
                 Err(RecvTimeoutError::Timeout) => None,
                 Ok(Ask::Stop) | Err(RecvTimeoutError::Disconnected) => return,
@@ -214,32 +229,27 @@ impl Looker {
         }
     }
 
-    /// Waits until writers are done. True: the watch ends.
-    fn await_quiet(&self, asks: &mpsc::Receiver<Ask>) -> bool {
+    /// Waits until writers are done, or until somebody asks.
+    fn await_quiet(&self, asks: &mpsc::Receiver<Ask>) -> Result<Option<oneshot::Sender<String>>, Ended> {
         let begun = (self.wall)();
         loop {
             match asks.recv_timeout(QUIET) {
                 Ok(Ask::Notice) if (self.wall)().saturating_sub(begun) < QUIET_MAX => {}
-                Ok(Ask::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
-                Ok(_) | Err(RecvTimeoutError::Timeout) => return false,
+                Ok(Ask::Look(sender)) => return Ok(Some(sender)),
+                Ok(Ask::Notice) | Err(RecvTimeoutError::Timeout) => return Ok(None),
+                Ok(Ask::Stop) | Err(RecvTimeoutError::Disconnected) => return Err(Ended),
             }
         }
     }
 
-    /// Takes what is on disk as known, if it is older than this.
-    fn remember_all(&mut self, loaded_at: Duration) {
+    /// Takes what was loaded as known.
+    fn remember_all(&mut self) {
         for folder in &self.watched.folders {
-            let files = folder_files(folder).unwrap_or_default().into_iter().collect();
-            self.contents.insert(folder.clone(), files);
+            let known = self.watched.baseline.0.keys().filter(|path| path.parent() == Some(folder)).cloned();
+            self.contents.insert(folder.clone(), known.collect());
         }
-        let names = self.watched.files.iter().chain(&self.watched.others).chain(self.contents.values().flatten());
-        // The clocks of files are coarse.
-        let since = i64::try_from(loaded_at.as_secs()).unwrap_or(i64::MAX).saturating_sub(2);
-        for path in names {
-            let stamps = stamps(path);
-            if stamps.iter().flatten().all(|stamp| stamp.changed.0 < since) {
-                self.known.insert(path.clone(), Known { stamps, doubtful: false });
-            }
+        for (path, stamps) in std::mem::take(&mut self.watched.baseline).0 {
+            self.known.insert(path, Known { stamps, doubtful: false });
         }
     }
 

@@ -313,7 +313,11 @@ const PATH_FORMS: &str = "paths are `/api/` (and everything below), `= /exact` o
 fn takes_everything(route: &raw::Route) -> bool {
     let any_host = route.host.as_ref().is_none_or(|hosts| hosts.items().iter().any(|(_, host)| host.as_ref() == "*"));
     let any_path = route.path.as_ref().is_none_or(|paths| paths.items().iter().any(|(_, path)| path.as_ref() == "/"));
-    let conditions = route.header.is_some() || route.query.is_some() || route.method.is_some() || route.tls.is_some();
+    let conditions = route.header.is_some()
+        || route.query.is_some()
+        || route.method.is_some()
+        || route.tls.is_some()
+        || route.sample.is_some();
     let some_hosts = route.host_map.is_some() && route.backend.is_none();
     any_host && any_path && !conditions && route.client_ip.is_none() && !some_hosts
 }

@@ -241,32 +241,29 @@ impl Lowering<'_> {
 
     /// Where ticket keys come from.
     pub fn ticket_keys(&mut self, written: Option<&global::TlsGlobal>) -> TicketKeysFrom {
-        let file = written.and_then(|written| written.ticket_keys_file.as_ref());
-        let secret = written.and_then(|written| written.ticket_secret_file.as_ref());
-        if let (Some(file), Some(secret)) = (file, secret) {
-            self.error(secret.id(), "ticket keys come from one place")
-                .related(file.id(), "keys in a file")
-                .help("remove one of the two");
-        }
-        if let Some(file) = file {
-            if let Some(bytes) = self.read(file.id(), file.as_ref()).map(zeroize::Zeroizing::new)
-                && let Err(error) = ticket_keys::parse(&bytes)
-            {
-                self.error(file.id(), format!("`{}`: {error}", file.as_ref()))
-                    .help("one key a line, in base64; the last three are accepted, the one before the last is used");
+        let derived = written.and_then(|written| written.ticket_keys_derived.as_ref());
+        let Some(file) = written.and_then(|written| written.ticket_keys_file.as_ref()) else {
+            if let Some(derived) = derived.filter(|derived| ***derived) {
+                self.missing(derived.id(), "derived from which secret?").help("add `ticket_keys_file: FILE`");
             }
-            return TicketKeysFrom::File(self.path(file.as_ref()));
-        }
-        if let Some(secret) = secret {
-            if let Some(bytes) = self.read(secret.id(), secret.as_ref()).map(zeroize::Zeroizing::new)
-                && bytes.trim_ascii().len() < SECRET_MIN_BYTES
-            {
-                self.error(secret.id(), format!("the secret in `{}` is too short", secret.as_ref()))
+            return TicketKeysFrom::Own;
+        };
+        let (at, name) = (file.id(), file.as_ref());
+        let path = self.path(name);
+        let bytes = self.read(at, name).map(zeroize::Zeroizing::new);
+        if derived.is_some_and(|derived| **derived) {
+            if bytes.is_some_and(|bytes| bytes.trim_ascii().len() < SECRET_MIN_BYTES) {
+                self.error(at, format!("the secret in `{name}` is too short"))
                     .help(format!("it needs at least {SECRET_MIN_BYTES} bytes: `openssl rand -base64 48`"));
             }
-            return TicketKeysFrom::Secret(self.path(secret.as_ref()));
+            return TicketKeysFrom::Secret(path);
         }
-        TicketKeysFrom::Own
+        if let Some(Err(error)) = bytes.map(|bytes| ticket_keys::parse(&bytes)) {
+            self.error(at, format!("`{name}`: {error}"))
+                .help("one key a line, in base64; the last three are accepted, the one before the last is used")
+                .help("a file with one secret that keys are derived from needs `ticket_keys_derived: true`");
+        }
+        TicketKeysFrom::File(path)
     }
 
     /// A sample of the client's TLS.

@@ -74,9 +74,9 @@ pub(in crate::config) struct TlsGlobal {
     /// `tls-ticket-keys`. The last three are accepted, the one before the last is used; read anew when it changes.
     /// Default: own keys, known to this process alone.
     pub ticket_keys_file: Opt<FilePath>,
-    /// A secret that other machines have, too (at least 32 bytes): each rotation has a key that is derived from it and
-    /// the time. In place of `ticket_keys_file`.
-    pub ticket_secret_file: Opt<FilePath>,
+    /// Whether that file holds one secret of at least 32 bytes, from which each rotation's key is derived, rather than
+    /// the keys. Default: false.
+    pub ticket_keys_derived: Opt<bool>,
 }
 
 /// An admin socket: `socket` or `bind`.
