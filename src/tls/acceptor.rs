@@ -219,7 +219,7 @@ fn config(
     config.ticketer = resumption;
     config.send_tls13_tickets = 2;
     config.max_early_data_size = 0;
-    config.alpn_protocols = offer.alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    config.alpn_protocols = offer.alpn.iter().map(|version| version.alpn().to_vec()).collect();
     // Every suite offered is sound; the client knows better than we do whether its processor has AES.
     config.ignore_client_order = false;
     Ok(Arc::new(config))

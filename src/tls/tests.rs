@@ -254,7 +254,8 @@ fn openssl_gets_the_certificate_it_asks_for() {
     check(&["-servername", "both.example", "-sigalgs", "ECDSA+SHA256"], "2-ecdsa");
     check(&["-servername", "both.example", "-tls1_2"], "2-ecdsa");
     check(&["-servername", "both.example", "-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"], "1-rsa");
-    assert_has(&s_client(&worker, &["-alpn", "h2,http/1.1"]), "ALPN protocol: http/1.1");
+    assert_has(&s_client(&worker, &["-alpn", "http/1.1,h2"]), "ALPN protocol: h2");
+    assert_has(&s_client(&worker, &["-alpn", "http/1.1"]), "ALPN protocol: http/1.1");
 }
 
 #[test]

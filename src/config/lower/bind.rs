@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::Lowering;
 use super::tls::Written;
 use crate::config::document::NodeId;
-use crate::config::model::{Bind, BindAddress, BindTls, TlsOffer};
+use crate::config::model::{Bind, BindAddress, BindProtocol, BindTls, HttpVersion, TlsOffer};
 use crate::config::raw::frontend::BindChoice;
 use crate::config::raw::{At, frontend as raw, text};
 use crate::core::fleet::spec::FrontendIndex;
@@ -47,8 +47,9 @@ impl Lowering<'_> {
             BindAddress::Tcp(tcp) => self.listen(at, ListenAddress::Tcp(*tcp)),
             BindAddress::Unix(unix) => self.listen(at, ListenAddress::Unix(unix.path.clone())),
         }
+        let protocol = self.bind_protocol(full, tls.as_ref());
         let backlog = full.backlog.as_deref().copied().unwrap_or(BACKLOG_DEFAULT);
-        Some(Bind { frontend, number, name, address, tls, backlog })
+        Some(Bind { frontend, number, name, address, tls, protocol, backlog })
     }
 
     fn bind_address(&mut self, at: NodeId, written: &text::Address, full: &raw::Bind) -> Option<BindAddress> {
@@ -91,6 +92,20 @@ impl Lowering<'_> {
         }
         let strict_sni = written.strict_sni.as_deref().copied().unwrap_or(false);
         Some(BindTls { certificates, offer, strict_sni, client_auth })
+    }
+
+    /// What is spoken where no handshake says it: without TLS, and by TLS clients that know no ALPN.
+    fn bind_protocol(&mut self, full: &raw::Bind, tls: Option<&BindTls>) -> BindProtocol {
+        if let (Some(proto), Some(_)) = (&full.proto, &full.tls) {
+            self.error(proto.id(), "with TLS the handshake chooses the version of HTTP")
+                .help("say `alpn` in `tls` instead: `alpn: [h2, http/1.1]`");
+        }
+        match (tls, full.proto.as_deref()) {
+            (Some(tls), _) if !tls.offer.alpn.contains(&HttpVersion::Http1) => BindProtocol::Http2,
+            (None, Some(raw::Proto::H2)) => BindProtocol::Http2,
+            (None, Some(raw::Proto::Auto)) => BindProtocol::Auto,
+            _ => BindProtocol::Http1,
+        }
     }
 
     /// Takes an address, and reports whom it clashes with.

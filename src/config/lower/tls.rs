@@ -8,7 +8,9 @@ use x509_parser::revocation_list::CertificateRevocationList;
 
 use super::Lowering;
 use crate::config::document::NodeId;
-use crate::config::model::{CertificateSource, ClientAuth, ClientAuthMode, TicketKeysFrom, TlsOffer, TlsVersion};
+use crate::config::model::{
+    CertificateSource, ClientAuth, ClientAuthMode, HttpVersion, TicketKeysFrom, TlsOffer, TlsVersion,
+};
 use crate::config::raw::frontend::{self as raw, CertificateChoice, ClientAuthWord};
 use crate::config::raw::{At, OneOrMany, Opt, global, text};
 use crate::config::shape::shorten;
@@ -150,24 +152,30 @@ impl Lowering<'_> {
     }
 
     /// The protocols of `alpn`, in order.
-    pub fn protocols(&mut self, written: &At<OneOrMany<text::Text>>) -> Vec<Box<str>> {
-        let mut protocols: Vec<Box<str>> = Vec::new();
-        for (at, protocol) in written.items() {
-            match protocol.as_ref() {
-                "http/1.1" => protocols.push("http/1.1".into()),
-                "h2" => {
-                    self.error(at, "this version serves HTTP/1.1 only")
-                        .label("remove `h2`")
-                        .help("allowed: `http/1.1`");
-                }
+    pub fn protocols(&mut self, written: &At<OneOrMany<text::Text>>) -> Vec<HttpVersion> {
+        let items = written.items();
+        if items.is_empty() {
+            self.missing(written.id(), "there is no protocol in this list").help("allowed: `h2`, `http/1.1`");
+        }
+        let mut alpn = Vec::new();
+        for (at, protocol) in items {
+            let version = match protocol.as_ref() {
+                "http/1.1" => HttpVersion::Http1,
+                "h2" => HttpVersion::Http2,
                 other => {
                     self.error(at, format!("`{}` is not served here", shorten(other)))
-                        .did_you_mean(other, ["http/1.1"])
-                        .help("allowed: `http/1.1`");
+                        .did_you_mean(other, ["h2", "http/1.1"])
+                        .help("allowed: `h2`, `http/1.1`");
+                    continue;
                 }
+            };
+            if alpn.contains(&version) {
+                self.error(at, format!("`{}` is offered twice", protocol.as_ref())).help("remove one");
+                continue;
             }
+            alpn.push(version);
         }
-        protocols
+        alpn
     }
 
     /// `client_auth` with its files.

@@ -51,7 +51,10 @@ impl Stream<'_> {
         self.close = !self.framing.keep_alive;
         let snapshot = self.e.snapshot.clone();
         let spec = &snapshot.frontends[self.e.frontend].spec;
-        self.upload = super::upload::Upload::new(self.framing.body, &spec.limits);
+        self.upload = match self.framing.body {
+            Body::Chunked if self.e.http2 => super::upload::Upload::unframed(&spec.limits),
+            body => super::upload::Upload::new(body, &spec.limits),
+        };
         if let (Body::Length(n), Some(max)) = (self.framing.body, spec.limits.body_max_bytes)
             && n > max
         {
@@ -103,12 +106,9 @@ impl Stream<'_> {
             return Ok(());
         }
         let scratch = &self.e.scratch;
-        let facts = RequestFacts {
-            client: self.client_ip(),
-            host: &scratch.host,
-            head: &scratch.request,
-            tls: self.connection.io.tls_facts().map(|facts| &**facts),
-        };
+        let tls = self.connection.io.tls_facts();
+        let client = self.client_ip();
+        let facts = RequestFacts { client, host: &scratch.host, head: &scratch.request, tls: tls.as_deref() };
         match rules.iter().find(|rule| rule.denies(&facts, &self.worker.shared.patterns)) {
             None => Ok(()),
             Some(rule) => Err(self.denied(rule.status)),
@@ -128,6 +128,7 @@ impl Stream<'_> {
             return Ok(());
         }
         let client = self.client_ip();
+        let tls = self.connection.io.tls_facts();
         let now = clock::now();
         let first = self.connection.requests == 0;
         let mut held = None;
@@ -143,7 +144,7 @@ impl Stream<'_> {
                 host: &scratch.host,
                 path: request.path(),
                 header: &|name: &str| request.get(name.as_bytes()),
-                tls: self.connection.io.tls_facts().map(|facts| &**facts),
+                tls: tls.as_deref(),
             };
             scratch.text.clear();
             if !limit::build_key(spec, &facts, &mut scratch.text) {
@@ -224,11 +225,12 @@ impl Stream<'_> {
             return Decision::Page(page);
         }
         self.apply_request_rules(&spec.request_rules);
+        let tls_facts = self.connection.io.tls_facts();
         let facts = RouteFacts {
             head: &self.e.scratch.request,
             host: &self.e.scratch.host,
-            tls: self.connection.io.is_tls(),
-            tls_facts: self.connection.io.tls_facts().map(|facts| &**facts),
+            tls: tls_facts.is_some(),
+            tls_facts: tls_facts.as_deref(),
             client: self.client_ip(),
             patterns: &self.worker.shared.patterns,
         };
@@ -264,7 +266,7 @@ impl Stream<'_> {
                 scratch.text.clear();
                 let context = template_context(
                     self.e.client,
-                    self.connection.io.tls_facts().map(|facts| &**facts),
+                    tls_facts.as_deref(),
                     (&spec.name, "", ""),
                     &scratch.id,
                     &scratch.host,
@@ -288,9 +290,9 @@ impl Stream<'_> {
         let reads = filter::reads_request(rules);
         let original = if reads { self.e.scratch.request.clone() } else { Head::new() };
         let scratch = &mut *self.e.scratch;
-        let tls = self.connection.io.tls_facts().map(|facts| &**facts);
+        let tls = self.connection.io.tls_facts();
         let names = (frontend, backend, "");
-        let context = template_context(self.e.client, tls, names, &scratch.id, &scratch.host, &original);
+        let context = template_context(self.e.client, tls.as_deref(), names, &scratch.id, &scratch.host, &original);
         let refused = filter::apply_rules(&mut scratch.request, rules, &context);
         self.count_refused_rewrites(refused);
     }
@@ -307,8 +309,9 @@ impl Stream<'_> {
         let server = newer.as_ref().or(backend).zip(self.e.server).and_then(|(b, i)| b.servers.get(i));
         let names = (frontend, backend.map_or("", |b| &b.spec.name[..]), server.map_or("", |s| &s.spec.name[..]));
         let scratch = &mut *self.e.scratch;
-        let tls = self.connection.io.tls_facts().map(|facts| &**facts);
-        let context = template_context(self.e.client, tls, names, &scratch.id, &scratch.host, &scratch.request);
+        let tls = self.connection.io.tls_facts();
+        let context =
+            template_context(self.e.client, tls.as_deref(), names, &scratch.id, &scratch.host, &scratch.request);
         let refused = filter::apply_rules(&mut scratch.response, rules, &context);
         self.count_refused_rewrites(refused);
     }
