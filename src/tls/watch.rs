@@ -191,6 +191,8 @@ struct FileStamp {
 struct Known {
     /// Of the file and of those beside it, as they were when last read.
     stamps: Vec<Stamp>,
+    /// The same as last seen, of a file of another kind.
+    seen: Vec<Stamp>,
     /// It could not be used when it was last read, and is looked at again.
     doubtful: bool,
 }
@@ -249,7 +251,7 @@ impl Looker {
             self.contents.insert(folder.clone(), known.collect());
         }
         for (path, stamps) in std::mem::take(&mut self.watched.baseline).0 {
-            self.known.insert(path, Known { stamps, doubtful: false });
+            self.known.insert(path, Known { stamps, ..Known::default() });
         }
     }
 
@@ -283,10 +285,18 @@ impl Looker {
         for path in self.watched.others.clone() {
             let now = stamps(&path);
             let known = self.known.entry(path.clone()).or_default();
-            if (known.stamps != now || ordered) && now.first().is_some_and(Option::is_some) {
-                known.stamps = now;
-                changes.push(Change::Other(path));
+            let is_there = now.first().is_some_and(Option::is_some);
+            if !is_there || (known.stamps == now && !ordered) {
+                continue;
             }
+            // Whether it can be used is for others to say, so it is looked at twice before they are asked.
+            if known.seen != now && !ordered {
+                known.seen = now;
+                doubtful = true;
+                continue;
+            }
+            known.stamps = now;
+            changes.push(Change::Other(path));
         }
         (changes, doubtful)
     }
@@ -312,7 +322,7 @@ impl Looker {
         let loaded = match loaded {
             // A key for a chain beside it.
             Ok(None) => {
-                self.known.insert(path, Known { stamps: due, doubtful: false });
+                self.known.insert(path, Known { stamps: due, ..Known::default() });
                 return;
             }
             Ok(Some(certificate)) => self.check_dates(certificate),
