@@ -7,13 +7,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use arc_swap::ArcSwap;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::admin::AdminServer;
-use crate::config::model::{Bind, BindAddress, Model};
+use crate::config::model::{Bind, BindAddress, Global, Model};
 use crate::control::orders::ControlOrders;
 use crate::control::state_file::StateFile;
 use crate::control::tls::LiveTls;
@@ -31,14 +30,15 @@ use crate::listener::bind::{self, OpenListener};
 use crate::listener::door;
 use crate::listener::per_source::PerSource;
 use crate::log::{ControlLog, LogClock, LogSetup, LogWriter, WorkerLog, system_zone};
+use crate::runtime::compression::Budget;
 use crate::runtime::gate::Gate;
 use crate::runtime::notify::notify;
 use crate::runtime::page::{PAGE_BACKLOG, PageRequest};
-use crate::runtime::shared::{CONTROL_BACKLOG, Shared, WorkerReport};
+use crate::runtime::shared::{CONTROL_BACKLOG, Published, Shared, WorkerReport};
 use crate::runtime::throttle::{Throttle, Throttles};
 use crate::runtime::worker::{WorkerHandle, WorkerOrder, local_runtime, spawn};
 use crate::runtime::{clock, limits};
-use crate::tls::{BindAcceptor, Certificates, Clocks, Resumption, ticket_source};
+use crate::tls::{BindAcceptor, Certificates, Clocks, Connectors, Resumption, ticket_source};
 use crate::web::PageServer;
 
 /// How often the workers are looked at.
@@ -111,6 +111,7 @@ fn start(model: Model, startup: Vec<(&'static str, Box<str>)>, descriptors: u64)
     let (log_writer, worker_logs, log) =
         LogWriter::start(&model.global.logs, log_setup(threads, &process)).context("cannot start logging")?;
     let resumption = resumption(&model)?;
+    let connectors = connectors(&model)?;
     let mut certificates = Certificates::new();
     let mut contexts = bind_contexts(&model, &resumption, &mut certificates)?;
     let loaded_at = clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -140,7 +141,7 @@ fn start(model: Model, startup: Vec<(&'static str, Box<str>)>, descriptors: u64)
     let frontends = &model.fleet.frontends;
     let patterns = Patterns::new(model.patterns, model.fleet.backends.iter().map(|b| &*b.name));
     let shared = Arc::new(Shared {
-        snapshot: ArcSwap::new(fleet.snapshot().clone()),
+        snapshot: Published::new(fleet.snapshot().clone()),
         process,
         connections: Gate::new(limits.maxconn),
         frontend_connections: frontends.iter().map(|f| Gate::new(f.maxconn)).collect(),
@@ -150,6 +151,7 @@ fn start(model: Model, startup: Vec<(&'static str, Box<str>)>, descriptors: u64)
             tls: Throttle::new(limits.tls_rate),
             frontends: frontends.iter().map(|f| Throttle::new(f.session_rate.unwrap_or(0))).collect(),
         },
+        compression: compression_budget(&model.global),
         rate_tables: frontends
             .iter()
             .map(|f| f.rate_limits.iter().map(|l| Arc::new(RateTable::new(l.clone()))).collect())
@@ -162,7 +164,7 @@ fn start(model: Model, startup: Vec<(&'static str, Box<str>)>, descriptors: u64)
         to_control,
         to_pages,
     });
-    let (workers, handles) = spawn_workers(&shared, contexts, listeners, worker_logs)?;
+    let (workers, handles) = spawn_workers(&shared, contexts, listeners, worker_logs, &connectors)?;
     let control = ControlParts {
         fleet,
         patterns,
@@ -177,6 +179,7 @@ fn start(model: Model, startup: Vec<(&'static str, Box<str>)>, descriptors: u64)
         descriptors,
         certificates,
         tls,
+        connectors,
         startup,
         binds,
     };
@@ -203,6 +206,19 @@ fn resumption(model: &Model) -> Result<Arc<Resumption>> {
     };
     let keys = ticket_source::load(&model.global.tls.ticket_keys)?;
     Ok(Resumption::new(&model.global.tls, &keys, clocks)?)
+}
+
+/// Makes the connector of every server now, so that a file that cannot be used ends the start.
+fn connectors(model: &Model) -> Result<Arc<Connectors>> {
+    let connectors = Connectors::new();
+    let now = clock::now();
+    for server in model.fleet.backends.iter().flat_map(|backend| &backend.servers) {
+        let check = server.check.iter().filter_map(|check| check.tls.as_ref());
+        for settings in server.tls.settings().into_iter().chain(check) {
+            connectors.get(settings, now).with_context(|| format!("server {}: cannot speak TLS", settings.owner))?;
+        }
+    }
+    Ok(Arc::new(connectors))
 }
 
 /// What every worker needs to know of each bind.
@@ -261,6 +277,11 @@ fn give_counters(contexts: &mut [BindContext], fleet: &Fleet) {
     }
 }
 
+fn compression_budget(global: &Global) -> Arc<Budget> {
+    let limits = &global.compression;
+    Budget::new(limits.memory_bytes, global.limits.compression_rate, limits.cpu_max_percent)
+}
+
 /// An address as people write it.
 pub fn shown(address: &BindAddress) -> String {
     match address {
@@ -290,6 +311,7 @@ fn spawn_workers(
     contexts: Vec<BindContext>,
     listeners: Vec<Vec<OpenListener>>,
     logs: Vec<WorkerLog>,
+    connectors: &Arc<Connectors>,
 ) -> Result<(Vec<WorkerHandle>, Vec<JoinHandle<()>>)> {
     let mut handles = Vec::new();
     let mut orders = Vec::new();
@@ -313,6 +335,7 @@ fn spawn_workers(
             binds,
             peers: handles.clone(),
             orders,
+            connectors: connectors.clone(),
             seed: fastrand::u64(..),
         };
         threads.push(spawn(format!("worker-{index}"), move || worker::run(parts))?);

@@ -31,7 +31,7 @@ use crate::runtime::clock;
 use crate::runtime::notify::notify;
 use crate::runtime::shared::{BadMessage, Shared, WorkerReport};
 use crate::runtime::worker::WorkerHandle;
-use crate::tls::{Certificates, Resumption};
+use crate::tls::{Certificates, Connectors, Resumption};
 
 use self::state_file::StateFile;
 use self::tls::LiveTls;
@@ -62,6 +62,7 @@ pub struct Control {
     certificates: Certificates,
     tls: LiveTls,
     watch: tls::Watch,
+    connectors: Arc<Connectors>,
     events: remembered::Events,
     startup: Vec<(&'static str, Box<str>)>,
     binds: Vec<(Box<str>, SocketAddr)>,
@@ -103,6 +104,8 @@ pub struct ControlParts {
     pub certificates: Certificates,
     /// TLS of all binds.
     pub tls: LiveTls,
+    /// TLS to servers.
+    pub connectors: Arc<Connectors>,
     /// What was said at the start, for `show startup-logs`: severity word and text.
     pub startup: Vec<(&'static str, Box<str>)>,
     /// The frontend and address of every bind on TCP.
@@ -138,6 +141,7 @@ impl ControlHandle {
             certificates: parts.certificates,
             tls: parts.tls,
             watch: None,
+            connectors: parts.connectors,
             events: remembered::Events::default(),
             startup: parts.startup,
             binds: parts.binds,
@@ -151,6 +155,7 @@ impl ControlHandle {
 
     /// Lets something happen.
     pub fn apply(&self, event: Event) -> Result<(), Refusal> {
+        self.control.borrow().may_connect(&event)?;
         let effects = self.control.borrow_mut().fleet.apply(event, clock::now())?;
         self.carry_out(effects);
         Ok(())
@@ -239,6 +244,16 @@ impl ControlHandle {
 }
 
 impl Control {
+    /// Refuses a new server whose files for TLS cannot be used.
+    fn may_connect(&self, event: &Event) -> Result<(), Refusal> {
+        let Event::AddServer { spec, .. } = event else { return Ok(()) };
+        let check = spec.check.iter().filter_map(|check| check.tls.as_ref());
+        for settings in spec.tls.settings().into_iter().chain(check) {
+            self.connectors.get(settings, clock::now()).map_err(|error| Refusal(format!("{error}.")))?;
+        }
+        Ok(())
+    }
+
     /// One line on how everything is, for `systemctl status`.
     fn status_line(&self) -> String {
         let backends = self.fleet.backends();

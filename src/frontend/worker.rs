@@ -31,11 +31,12 @@ use crate::listener::per_source::PerSource;
 use crate::log::WorkerLog;
 use crate::runtime::buffer::BufferShelf;
 use crate::runtime::clock;
+use crate::runtime::compression::EncoderShelf;
 use crate::runtime::shared::Shared;
 use crate::runtime::socket::Socket;
 use crate::runtime::throttle::Throttles;
 use crate::runtime::worker::{Handover, WorkerHandle, WorkerOrder};
-use crate::tls::BindAcceptor;
+use crate::tls::{BindAcceptor, Connectors};
 
 /// How long log lines wait for company.
 const LOG_FLUSH: Duration = Duration::from_millis(10);
@@ -104,6 +105,8 @@ pub struct WorkerParts {
     pub peers: Vec<WorkerHandle>,
     /// Its orders.
     pub orders: mpsc::UnboundedReceiver<WorkerOrder>,
+    /// TLS to servers.
+    pub connectors: Arc<Connectors>,
     /// Seed of its random generator.
     pub seed: u64,
 }
@@ -130,8 +133,12 @@ pub struct Worker {
     pub shared: Arc<Shared>,
     /// Buffers.
     pub shelf: BufferShelf,
+    /// Encoders for answers.
+    pub encoders: EncoderShelf,
     /// Idle server connections.
     pub pool: RefCell<Pool>,
+    /// TLS to servers.
+    pub connectors: Arc<Connectors>,
     /// Log lines; added by [`Worker::with_log`].
     log: RefCell<WorkerLog>,
     /// What the log targets' formats show that has to be found out for them.
@@ -160,10 +167,9 @@ impl Worker {
     /// The newest snapshot. Pinning it costs no atomic write.
     #[inline]
     pub fn snapshot(&self) -> Rc<Pinned> {
-        let newest = self.shared.snapshot.load();
         let mut pinned = self.snapshot.borrow_mut();
-        if !Arc::ptr_eq(&newest, &pinned.0) {
-            *pinned = Rc::new(Pinned(Arc::clone(&newest)));
+        if self.shared.snapshot.is_newer_than(pinned.generation) {
+            *pinned = Rc::new(Pinned(self.shared.snapshot.load_full()));
         }
         pinned.clone()
     }
@@ -224,7 +230,7 @@ impl Worker {
 
 /// Runs a worker to its end.
 pub async fn run(parts: WorkerParts) {
-    let WorkerParts { index, shared, log, binds, peers, mut orders, seed } = parts;
+    let WorkerParts { index, shared, log, binds, peers, mut orders, connectors, seed } = parts;
     let mut contexts = Vec::with_capacity(binds.len());
     let mut doors = Vec::with_capacity(binds.len());
     for (context, listener) in binds {
@@ -244,9 +250,11 @@ pub async fn run(parts: WorkerParts) {
     let worker = Rc::new(Worker {
         index,
         shard: Shard(index),
+        encoders: EncoderShelf::new(shared.compression.clone()),
         shared,
         shelf: BufferShelf::default(),
         pool: RefCell::new(Pool::default()),
+        connectors,
         log_wants: log.wants(),
         log: RefCell::new(log),
         log_waits: Notify::new(),

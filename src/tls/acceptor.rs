@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::client_auth::{Afterwards, ClientAuthError, ClientVerifier};
-use super::offer::{provider_of, versions_of};
+use super::offer::{provider_of, versions};
 use super::resolver::LiveResolver;
 use super::resumption::Resumption;
 use super::session;
@@ -201,7 +201,7 @@ fn config(
     shared: &Arc<Resumption>,
     resolver: &Arc<LiveResolver>,
 ) -> Result<Arc<ServerConfig>, AcceptorError> {
-    let versions = versions_of(offer);
+    let versions = versions(offer.min_version, offer.max_version);
     if versions.is_empty() {
         return Err(AcceptorError::NoVersion);
     }

@@ -86,7 +86,7 @@ fn algorithm(certificate: &X509Certificate<'_>) -> String {
 }
 
 /// `/C=AT/O=Example/CN=a.example`. OpenSSL: `X509_NAME_oneline`.
-fn one_line(name: &X509Name<'_>) -> String {
+pub(super) fn one_line(name: &X509Name<'_>) -> String {
     attributes(name).into_iter().fold(String::new(), |mut out, (word, value)| {
         let _ = write!(out, "/{word}={value}");
         out

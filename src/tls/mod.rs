@@ -4,7 +4,8 @@
 //! them while the process runs, with [`facts`] to show them and [`watch`] to see files change, [`client_auth`] is about
 //! certificates of clients, [`resumption`] holds what lets clients come back cheaply ([`tickets`] with [`ticket_source`],
 //! [`sessions`]), [`acceptor`] puts them together for a bind (with `offer`), [`session`] and [`failure`] say what came of
-//! it, [`connector`] is the other direction, [`selfsigned`] makes a certificate on the spot.
+//! it, [`connector`] is the other direction, with [`connectors`] to keep them, [`client_sessions`] to resume and [`verifier`]
+//! to judge servers, [`selfsigned`] makes a certificate on the spot.
 //!
 //! This is the only room that names rustls in what it asks of others: everything is built with the aws-lc-rs provider
 //! of [`provider`], never with the process default. Sockets, timeouts and logging of handshakes are the listener's.
@@ -16,7 +17,9 @@ use rustls::crypto::CryptoProvider;
 pub mod acceptor;
 pub mod certificates;
 pub mod client_auth;
+pub mod client_sessions;
 pub mod connector;
+pub mod connectors;
 pub mod facts;
 pub mod failure;
 mod offer;
@@ -28,6 +31,7 @@ pub mod sessions;
 pub mod store;
 pub mod ticket_source;
 pub mod tickets;
+pub mod verifier;
 pub mod watch;
 
 #[cfg(test)]
@@ -35,6 +39,7 @@ mod tests;
 
 pub use acceptor::{BindAcceptor, HandshakeError, accept, server_config};
 pub use certificates::{CertificateRefusal, Certificates};
+pub use connectors::Connectors;
 pub use resumption::{Clocks, Resumption};
 pub use store::{CertificateError, CertificateStore};
 

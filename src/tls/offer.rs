@@ -32,11 +32,11 @@ pub(super) fn provider_of(offer: &TlsOffer) -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider { cipher_suites: suites, kx_groups: groups, ..(*common).clone() })
 }
 
-/// The versions of an offer, newest first.
-pub(super) fn versions_of(offer: &TlsOffer) -> Vec<&'static SupportedProtocolVersion> {
+/// The versions in a range, newest first.
+pub(super) fn versions(min: TlsVersion, max: TlsVersion) -> Vec<&'static SupportedProtocolVersion> {
     [(TlsVersion::V1_3, &version::TLS13), (TlsVersion::V1_2, &version::TLS12)]
         .into_iter()
-        .filter(|(version, _)| (offer.min_version..=offer.max_version).contains(version))
+        .filter(|(version, _)| (min..=max).contains(version))
         .map(|(_, supported)| supported)
         .collect()
 }

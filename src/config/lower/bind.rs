@@ -74,7 +74,7 @@ impl Lowering<'_> {
         };
         let mut offer = self.tls_offer(&own, &TlsOffer::default());
         if let Some(alpn) = &written.alpn {
-            offer.alpn = self.protocols(alpn);
+            offer.alpn = self.offered_protocols(alpn);
         }
         let client_auth = self.client_auth(written);
         let Some(paths) = &written.certificates else {

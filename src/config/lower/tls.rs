@@ -58,7 +58,7 @@ impl Lowering<'_> {
         let mut ciphers = Vec::new();
         for (list, of) in [(written.cipher_suites, TlsVersion::V1_3), (written.ciphers, TlsVersion::V1_2)] {
             match list {
-                Some(list) => ciphers.extend(self.ciphers(list, of)),
+                Some(list) => ciphers.extend(self.offered_ciphers(list, of)),
                 None => {
                     let is_of = |code: &u16| Cipher::of_code(*code).is_some_and(|cipher| cipher.version == of);
                     ciphers.extend(otherwise.ciphers.iter().copied().filter(is_of));
@@ -66,13 +66,13 @@ impl Lowering<'_> {
             }
         }
         let groups = match written.groups {
-            Some(list) => self.groups(list),
+            Some(list) => self.offered_groups(list),
             None => otherwise.groups.clone(),
         };
         TlsOffer { min_version, max_version, alpn: otherwise.alpn.clone(), ciphers, groups }
     }
 
-    fn ciphers(&mut self, list: &At<OneOrMany<text::Text>>, version: TlsVersion) -> Vec<u16> {
+    fn offered_ciphers(&mut self, list: &At<OneOrMany<text::Text>>, version: TlsVersion) -> Vec<u16> {
         let mut codes = Vec::new();
         for (at, name) in names(list) {
             match Cipher::parse(name) {
@@ -95,7 +95,7 @@ impl Lowering<'_> {
         codes
     }
 
-    fn groups(&mut self, list: &At<OneOrMany<text::Text>>) -> Vec<u16> {
+    fn offered_groups(&mut self, list: &At<OneOrMany<text::Text>>) -> Vec<u16> {
         let mut codes = Vec::new();
         for (at, name) in names(list) {
             match Group::parse(name) {
@@ -141,7 +141,7 @@ impl Lowering<'_> {
         };
         let mut offer = self.tls_offer(&own, bind);
         if let Some(alpn) = &entry.alpn {
-            offer.alpn = self.protocols(alpn);
+            offer.alpn = self.offered_protocols(alpn);
         }
         let Some(path) = &entry.path else {
             self.missing(at, "which certificate?").help("add `path: FILE`, or a folder");
@@ -152,7 +152,7 @@ impl Lowering<'_> {
     }
 
     /// The protocols of `alpn`, in order.
-    pub fn protocols(&mut self, written: &At<OneOrMany<text::Text>>) -> Vec<HttpVersion> {
+    pub fn offered_protocols(&mut self, written: &At<OneOrMany<text::Text>>) -> Vec<HttpVersion> {
         let items = written.items();
         if items.is_empty() {
             self.missing(written.id(), "there is no protocol in this list").help("allowed: `h2`, `http/1.1`");
