@@ -11,6 +11,7 @@ use crate::core::fleet::spec::{FleetSpec, FrontendIndex};
 pub use crate::core::limit::process::ProcessLimits;
 pub use crate::core::log::format::LogFormat;
 use crate::core::pattern::PatternSpec;
+pub use crate::core::tls::names::TlsVersion;
 
 /// A configuration that cannot be wrong.
 #[derive(Debug, Clone)]
@@ -61,10 +62,22 @@ pub struct Global {
     pub logs: Vec<LogTarget>,
     /// TLS resumption.
     pub tls: TlsGlobal,
+    /// What compression may take; its limit of bytes per second is in `limits`.
+    pub compression: CompressionLimits,
     /// `node` of `show info`; the host name by default.
     pub node: Option<Box<str>>,
     /// `description` of `show info`.
     pub description: Option<Box<str>>,
+}
+
+/// What compression may take of the process (`global.compression`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompressionLimits {
+    /// Bytes of memory of all encoders together (`memory`, default 256 MiB). HAProxy: `maxzlibmem`.
+    pub memory_bytes: u64,
+    /// Percentage of the workers' time in use beyond which nothing more is compressed (`max_cpu`, off by default).
+    /// HAProxy: `maxcompcpuusage`.
+    pub cpu_max_percent: Option<u32>,
 }
 
 /// Resumption state shared by all workers (`global.tls`).
@@ -230,13 +243,4 @@ pub struct BindTls {
     pub max_version: TlsVersion,
     /// Versions of HTTP offered, the preferred one first; HTTP/2 and HTTP/1.1 by default.
     pub alpn: Vec<HttpVersion>,
-}
-
-/// TLS versions that exist here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TlsVersion {
-    /// 1.2
-    V1_2,
-    /// 1.3
-    V1_3,
 }

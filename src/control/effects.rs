@@ -25,8 +25,9 @@ impl ControlHandle {
             }
             Effect::Probe { server, ticket, to, check } => {
                 let this = self.clone();
+                let connectors = self.control.borrow().connectors.clone();
                 tokio::task::spawn_local(async move {
-                    let outcome = health::probe(&check, &to).await;
+                    let outcome = health::probe(&check, &to, &connectors).await;
                     this.tell(Event::Checked { server, ticket, outcome });
                 });
             }
@@ -67,8 +68,7 @@ impl ControlHandle {
                     ProcessLimit::ConnectionRate => shared.throttles.connections.set(to),
                     ProcessLimit::SessionRate => shared.throttles.sessions.set(to),
                     ProcessLimit::TlsRate => shared.throttles.tls.set(to),
-                    // Nothing is compressed: the value is only shown.
-                    ProcessLimit::CompressionRate => {}
+                    ProcessLimit::CompressionRate => shared.compression.set_rate(to),
                 }
             }
             Effect::CloseIdle(server) => self.order_all(|| WorkerOrder::CloseIdle(server)),

@@ -7,6 +7,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
+use super::compression::Budget;
 use super::gate::Gate;
 use super::throttle::Throttles;
 
@@ -34,6 +35,8 @@ pub struct Shared {
     pub frontend_connections: Vec<Arc<Gate>>,
     /// Connections per second.
     pub throttles: Throttles,
+    /// What compression may take.
+    pub compression: Arc<Budget>,
     /// Rate-limit tables, by frontend and position.
     pub rate_tables: Vec<Vec<Arc<RateTable>>>,
     /// Maps and access lists.

@@ -265,6 +265,8 @@ impl Orders for Lab {
             maxconn_reached: 0,
             tls_cache_lookups: 0,
             tls_cache_misses: 0,
+            compression_memory: 0,
+            compression_memory_max: 0,
             idle_percent: 99,
             node: "lab1".into(),
             description: Some("golden lab".into()),
@@ -481,6 +483,7 @@ fn spec() -> FleetSpec {
         action: RouteAction::Backend(BackendIndex(backend)),
         request_rules: Vec::new(),
         response_rules: Vec::new(),
+        compression: None,
     };
     let web = (1..=3).map(|n| server(&format!("web{n}"), 18100 + n, 10, Some(50), 3, None)).collect();
     let api = (1..=3).map(|n| {
@@ -533,6 +536,7 @@ fn frontend(name: &str, iid: u32, routes: Vec<Route>) -> Arc<FrontendSpec> {
         rate_limits: Vec::new(),
         request_rules: Vec::new(),
         response_rules: Vec::new(),
+        compression: None,
         routes,
         no_route: answer(404),
         log: Default::default(),
@@ -554,7 +558,7 @@ pub fn backend(
         name: name.into(),
         iid,
         algorithm,
-        timeouts: ServerTimeouts { queue: s(2), connect: s(1), server: s(10), tunnel: s(3600) },
+        timeouts: ServerTimeouts { queue: s(2), connect: s(1), handshake: s(1), server: s(10), tunnel: s(3600) },
         limits: HttpLimits::default(),
         retries: 3,
         redispatch: true,
@@ -573,10 +577,12 @@ pub fn backend(
         maintenance: false,
         maintenance_answer: answer(503),
         pool: PoolSpec { max_idle: u32::MAX, idle_timeout: s(30) },
+        http2: Http2ToServers::default(),
         source: Vec::new(),
         log_health_checks: false,
         request_rules: Vec::new(),
         response_rules: Vec::new(),
+        compression: None,
         servers: servers.into_iter().map(Arc::new).collect(),
         server_defaults: ServerDefaults { initial: InitialState::Up, ..ServerDefaults::default() },
     })
@@ -587,6 +593,7 @@ pub fn server(name: &str, port: u16, weight: u32, maxconn: Option<u32>, rise: u3
     ServerSpec {
         name: name.into(),
         address: ServerAddress::Ip(([127, 0, 0, 1], port).into()),
+        protocol: ServerProtocol::H1,
         weight,
         maxconn,
         backup: false,
@@ -612,5 +619,6 @@ pub fn server(name: &str, port: u16, weight: u32, maxconn: Option<u32>, rise: u3
         return_from_drain: ReturnFromDrain::Keep,
         return_from_maint: ReturnFromMaint::Up,
         on_marked_down_shutdown: false,
+        tls: TlsUse::Unset,
     }
 }

@@ -8,11 +8,13 @@ pub(super) mod agent;
 pub(super) mod at;
 pub(super) mod backend;
 pub(super) mod check;
+pub(super) mod compression;
 pub(super) mod frontend;
 pub(super) mod global;
 pub(super) mod http2;
 pub(super) mod limit;
 pub(super) mod pattern;
+pub(super) mod server_tls;
 pub(super) mod stats;
 pub(super) mod text;
 
@@ -22,8 +24,10 @@ use serde::Deserialize;
 pub(super) use at::{At, Named, OneOrMany, Opt};
 use backend::{Backend, Initial, ObserveChoice, OnMarkedDown, Pool, RetryWord, ReturnFromDrain, ReturnFromMaint};
 use check::CheckChoice;
+use compression::CompressionChoice;
 use frontend::{Forwarded, Frontend, RequestIdChoice};
 use global::Global;
+use server_tls::ServerTlsChoice;
 use text::{Algorithm, Duration};
 
 /// A lockgate configuration.
@@ -55,6 +59,8 @@ pub(super) struct Defaults {
     pub forwarded: Opt<Forwarded>,
     /// `request_id` of frontends.
     pub request_id: Opt<RequestIdChoice>,
+    /// `compression` of frontends.
+    pub compression: Opt<CompressionChoice>,
     /// `log` of frontends.
     pub log: Opt<text::LogFormat>,
     /// `log_null` of frontends.
@@ -92,6 +98,8 @@ pub(super) struct Defaults {
     pub return_from_maint: Opt<ReturnFromMaint>,
     /// `on_marked_down` of servers.
     pub on_marked_down: Opt<OnMarkedDown>,
+    /// `tls` of backends and servers, key by key.
+    pub server_tls: Opt<ServerTlsChoice>,
 }
 
 /// Every wait there is.
@@ -112,6 +120,8 @@ pub(super) struct Timeouts {
     pub queue: Opt<Duration>,
     /// For a connection to a server. Default: 5s.
     pub connect: Opt<Duration>,
+    /// The TLS handshake with a server. Default: 5s.
+    pub server_handshake: Opt<Duration>,
     /// Inactivity of a server that is to answer; then 504. Default: 30s.
     pub server: Opt<Duration>,
     /// Inactivity of an upgraded connection (websocket), both directions. Default: 1h.
