@@ -211,10 +211,13 @@ fn sessions_are_resumed() {
     }
 }
 
+/// The name a server was called by, and on which connection.
+type Seen = (Option<String>, usize);
+
 #[test]
 fn the_name_sent_is_the_one_asked_for() {
     let authority = Authority::new();
-    let names: Arc<Mutex<Vec<(Option<String>, usize)>>> = Arc::default();
+    let names: Arc<Mutex<Vec<Seen>>> = Arc::default();
     let seen = Arc::clone(&names);
     let origin = Origin::script(move |conn| {
         while conn.request()?.is_some() {
