@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::ServerIo;
+use super::h2::Connections;
 use super::io::Fit;
 use crate::core::fleet::snapshot::{ConnectTo, ServerView};
 use crate::core::fleet::spec::{PoolSpec, ServerId};
@@ -54,6 +55,8 @@ impl Shelf {
 #[derive(Debug, Default)]
 pub struct Pool {
     shelves: Vec<Vec<Shelf>>,
+    /// Connections that carry many requests.
+    pub h2: Connections,
 }
 
 impl Pool {
@@ -110,6 +113,7 @@ impl Pool {
 
     /// Closes what is over its time, and what the server has closed.
     pub fn sweep(&mut self, now: Instant) {
+        self.h2.sweep(now);
         for shelf in self.shelves.iter_mut().flatten() {
             let mut i = 0;
             while i < shelf.idle.len() {
@@ -126,5 +130,6 @@ impl Pool {
     pub fn close(&mut self, id: ServerId) {
         let shelf = self.shelf(id);
         shelf.clear();
+        self.h2.close(id);
     }
 }

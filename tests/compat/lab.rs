@@ -265,6 +265,8 @@ impl Orders for Lab {
             maxconn_reached: 0,
             tls_cache_lookups: 0,
             tls_cache_misses: 0,
+            compression_memory: 0,
+            compression_memory_max: 0,
             idle_percent: 99,
             node: "lab1".into(),
             description: Some("golden lab".into()),
@@ -422,6 +424,8 @@ pub fn stream() -> StreamRow {
         source: Some("127.0.0.1:36582".parse().unwrap()),
         destination: Some("127.0.0.1:18080".parse().unwrap()),
         tls: false,
+        http2: false,
+        glitches: 0,
         frontend: ("fe_main".into(), 2),
         backend: Some(("be_web".into(), 4)),
         server: Some(("web2".into(), 2)),
@@ -479,6 +483,7 @@ fn spec() -> FleetSpec {
         action: RouteAction::Backend(BackendIndex(backend)),
         request_rules: Vec::new(),
         response_rules: Vec::new(),
+        compression: None,
     };
     let web = (1..=3).map(|n| server(&format!("web{n}"), 18100 + n, 10, Some(50), 3, None)).collect();
     let api = (1..=3).map(|n| {
@@ -522,6 +527,7 @@ fn frontend(name: &str, iid: u32, routes: Vec<Route>) -> Arc<FrontendSpec> {
         session_rate: None,
         timeouts: ClientTimeouts { request: s(5), keepalive: s(5), client: s(10), handshake: s(5), tarpit: s(5) },
         limits: HttpLimits::default(),
+        http2: Default::default(),
         trusted_proxies: Vec::new(),
         forward: ForwardFields { x_for: true, x_proto: true, x_port: true, forwarded: false },
         request_id: RequestIdSpec { header: None, respond: false },
@@ -530,6 +536,7 @@ fn frontend(name: &str, iid: u32, routes: Vec<Route>) -> Arc<FrontendSpec> {
         rate_limits: Vec::new(),
         request_rules: Vec::new(),
         response_rules: Vec::new(),
+        compression: None,
         routes,
         no_route: answer(404),
         log: Default::default(),
@@ -570,10 +577,12 @@ pub fn backend(
         maintenance: false,
         maintenance_answer: answer(503),
         pool: PoolSpec { max_idle: u32::MAX, idle_timeout: s(30) },
+        http2: Http2ToServers::default(),
         source: Vec::new(),
         log_health_checks: false,
         request_rules: Vec::new(),
         response_rules: Vec::new(),
+        compression: None,
         servers: servers.into_iter().map(Arc::new).collect(),
         server_defaults: ServerDefaults { initial: InitialState::Up, ..ServerDefaults::default() },
     })
@@ -584,6 +593,7 @@ pub fn server(name: &str, port: u16, weight: u32, maxconn: Option<u32>, rise: u3
     ServerSpec {
         name: name.into(),
         address: ServerAddress::Ip(([127, 0, 0, 1], port).into()),
+        protocol: ServerProtocol::H1,
         weight,
         maxconn,
         backup: false,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::bind::unix_path;
 use super::route::is_host_name;
 use super::server_tls::Whose;
-use super::{Lowering, first};
+use super::{Lowering, first, server_http2};
 use crate::config::document::NodeId;
 use crate::config::foreign;
 use crate::config::raw::backend::{ObserveChoice, ObserveLayer, ServerChoice};
@@ -14,14 +14,15 @@ use crate::config::raw::check::CheckChoice;
 use crate::config::raw::{At, backend as raw};
 use crate::config::shape::shorten;
 use crate::core::fleet::spec::{
-    InitialState, ObserveSpec, OnError, ReturnFromDrain, ReturnFromMaint, ServerAddress, ServerDefaults, ServerSpec,
-    TlsUse,
+    InitialState, ObserveSpec, OnError, ReturnFromDrain, ReturnFromMaint, ServerAddress, ServerDefaults,
+    ServerProtocol, ServerSpec, TlsUse,
 };
 use crate::core::health::CheckSpec;
 
 /// What can be said of servers in `defaults`, in a backend and of one server.
 #[derive(Debug)]
 pub(super) struct Tuning {
+    protocol: ServerProtocol,
     observe: Option<ObserveSpec>,
     slowstart: Option<Duration>,
     initial: InitialState,
@@ -34,6 +35,7 @@ impl Tuning {
     /// What a server is like that says nothing of itself.
     pub fn defaults(self, check: Option<Arc<CheckSpec>>, tls: TlsUse) -> ServerDefaults {
         ServerDefaults {
+            protocol: self.protocol,
             check,
             observe: self.observe,
             slowstart: self.slowstart,
@@ -79,6 +81,7 @@ impl Lowering<'_> {
         ];
         self.server_tls_alone(full.tls.as_ref());
         let owner = format!("{of}/{}", **name);
+        let protocol = server_http2::protocol(first!(proto in Some(full), Some(backend)).map(|w| **w));
         let tls = match &address {
             None => TlsUse::Unset,
             Some(address) => {
@@ -87,10 +90,15 @@ impl Lowering<'_> {
                 self.server_tls(&layers, Some(Whose { owner: &owner, address, at: written.id() }))
             }
         };
+        let tls = self.tls_for(protocol, tls, written.id());
         let mut check = self.check(&layers, super::Completeness::Whole, &tls);
         if let (Some(check), Some(address)) = (&mut check, &address) {
             let at = full.health_check.as_ref().or(backend.health_check.as_ref()).map_or(written.id(), At::id);
             self.check_of_address(at, check, address, &tls, &owner);
+        }
+        let tuning = self.tuning(Some(full), Some(backend), check.is_some());
+        if let Some(check) = &mut check {
+            check.speak(protocol == ServerProtocol::H2);
         }
         let mut agent = self.agent(backend.agent.as_ref(), full.agent.as_ref(), address.as_ref());
         if let Some(track) = &full.track {
@@ -101,7 +109,6 @@ impl Lowering<'_> {
         if let (Some(observe), None, None) = (observed, &check, &full.track) {
             self.observe_without_check(observe.id());
         }
-        let tuning = self.tuning(Some(full), Some(backend), check.is_some());
         if let Some(cookie) = &full.cookie {
             let text = cookie.as_ref();
             if text.is_empty() || !text.chars().all(|c| c.is_ascii_graphic() && !"\",;\\".contains(c)) {
@@ -112,6 +119,7 @@ impl Lowering<'_> {
         Some(ServerSpec {
             name: checked_name,
             address: address?,
+            protocol,
             weight: full.weight.as_deref().copied().unwrap_or(1),
             maxconn: full.maxconn.as_deref().copied(),
             backup: full.backup.as_deref().copied().unwrap_or(false),
@@ -151,6 +159,7 @@ impl Lowering<'_> {
         let slowstart = slowstart.and_then(|s| self.duration_in(s, Duration::ZERO, Duration::from_secs(24 * 3600)));
         let observe = first!(observe in server, backend, defaults);
         Tuning {
+            protocol: server_http2::protocol(first!(proto in server, backend).map(|w| **w)),
             observe: observe.filter(|_| checked).and_then(|choice| observe_spec(choice)),
             slowstart: slowstart.filter(|s| !s.is_zero()),
             initial: match first!(initial in server, backend, defaults).map(|w| &**w) {

@@ -9,7 +9,9 @@ use std::time::Duration;
 use super::new_server_tls::NewServerTls;
 use super::parse::shown;
 use crate::core::fleet::Refusal;
-use crate::core::fleet::spec::{BackendSpec, ObserveSpec, OnError, ServerAddress, ServerDefaults, ServerSpec};
+use crate::core::fleet::spec::{
+    BackendSpec, ObserveSpec, OnError, ServerAddress, ServerDefaults, ServerProtocol, ServerSpec,
+};
 use crate::core::health::{CheckKind, CheckSpec};
 use crate::core::tls::{ServerTls, Sni, TlsUse, Verify};
 
@@ -26,6 +28,7 @@ const NAME_MAX: usize = 128;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct NewServer {
     address: Option<ServerAddress>,
+    protocol: Option<ServerProtocol>,
     /// The number it asks for (`id`).
     pub sid: Option<u32>,
     weight: Option<u32>,
@@ -96,6 +99,11 @@ impl NewServer {
                 }
                 self.cookie = Some(text.into());
             }
+            "proto" => match value()? {
+                "h1" => self.protocol = Some(ServerProtocol::H1),
+                "h2" => self.protocol = Some(ServerProtocol::H2),
+                _ => return Err("'proto' expects 'h1' or 'h2'.".to_owned()),
+            },
             "track" => self.track = Some(value()?.into()),
             "observe" => match value()? {
                 "layer4" => self.observe = Some(false),
@@ -136,10 +144,11 @@ impl NewServer {
         if self.check && self.track.is_some() {
             return Err(Refusal("unable to enable checks and tracking at the same time!".to_owned()));
         }
+        let protocol = self.protocol.unwrap_or(defaults.protocol);
         let owner = format!("{}/{name}", backend.name);
-        let tls = self.tls.build(owner, &address, &defaults.tls)?;
+        let tls = self.tls.build(owner, &address, &defaults.tls)?.speaking_h2(protocol == ServerProtocol::H2);
         let check = match self.check {
-            true => Some(Arc::new(self.build_check(&address, defaults, &tls)?)),
+            true => Some(Arc::new(self.build_check(&address, defaults, &tls, protocol)?)),
             false => None,
         };
         let observe = match self.observe {
@@ -152,6 +161,7 @@ impl NewServer {
         };
         Ok(ServerSpec {
             name: name.into(),
+            protocol,
             weight: self.weight.unwrap_or(1),
             maxconn: self.maxconn,
             backup: self.backup,
@@ -177,6 +187,7 @@ impl NewServer {
         address: &ServerAddress,
         defaults: &ServerDefaults,
         tls: &TlsUse,
+        protocol: ServerProtocol,
     ) -> Result<CheckSpec, Refusal> {
         let template = defaults.check.as_deref();
         let mut check = template.cloned().unwrap_or(CheckSpec {
@@ -207,6 +218,7 @@ impl NewServer {
         }
         let elsewhere = self.check_port.is_some() || self.check_address.is_some();
         check.tls = self.check_tls(check.tls.take(), elsewhere, address, defaults, tls)?;
+        check.speak(protocol == ServerProtocol::H2);
         Ok(check)
     }
 
