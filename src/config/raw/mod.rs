@@ -14,6 +14,7 @@ pub(super) mod global;
 pub(super) mod http2;
 pub(super) mod limit;
 pub(super) mod pattern;
+pub(super) mod server_tls;
 pub(super) mod stats;
 pub(super) mod text;
 
@@ -26,6 +27,7 @@ use check::CheckChoice;
 use compression::CompressionChoice;
 use frontend::{Forwarded, Frontend, RequestIdChoice};
 use global::Global;
+use server_tls::ServerTlsChoice;
 use text::{Algorithm, Duration};
 
 /// A lockgate configuration.
@@ -96,6 +98,8 @@ pub(super) struct Defaults {
     pub return_from_maint: Opt<ReturnFromMaint>,
     /// `on_marked_down` of servers.
     pub on_marked_down: Opt<OnMarkedDown>,
+    /// `tls` of backends and servers, key by key.
+    pub server_tls: Opt<ServerTlsChoice>,
 }
 
 /// Every wait there is.
@@ -116,6 +120,8 @@ pub(super) struct Timeouts {
     pub queue: Opt<Duration>,
     /// For a connection to a server. Default: 5s.
     pub connect: Opt<Duration>,
+    /// The TLS handshake with a server. Default: 5s.
+    pub server_handshake: Opt<Duration>,
     /// Inactivity of a server that is to answer; then 504. Default: 30s.
     pub server: Opt<Duration>,
     /// Inactivity of an upgraded connection (websocket), both directions. Default: 1h.

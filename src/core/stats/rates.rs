@@ -59,6 +59,8 @@ pub struct ProcessRates {
     pub tls: Rate,
     /// `SslFrontendKeyRate`: complete handshakes.
     pub tls_full: Rate,
+    /// `SslBackendKeyRate`, `SslBackendMaxKeyRate`: complete handshakes with servers.
+    pub tls_full_servers: Rate,
     /// `BytesOutRate`.
     pub bytes_out: Rate,
     /// `CompressBpsIn`.
@@ -80,6 +82,8 @@ pub struct ProcessTotals {
     pub tls: u64,
     /// Those of them that were complete ones.
     pub tls_full: u64,
+    /// Complete TLS handshakes with servers.
+    pub tls_full_servers: u64,
     /// Bytes sent to clients (`TotalBytesOut`).
     pub bytes_out: u64,
     /// Bytes given to compression.
@@ -104,6 +108,9 @@ impl ProcessTotals {
             totals.compressed_in += counters.sum(Counter::CompIn);
             totals.compressed_out += counters.sum(Counter::CompOut);
         }
+        for server in fleet.servers().filter(|server| server.spec.tls.settings().is_some()) {
+            totals.tls_full_servers += server.live.counters.sum(Counter::TlsFull);
+        }
         totals
     }
 }
@@ -116,6 +123,7 @@ impl Rates {
         self.process.sessions.sample(totals.sessions, now);
         self.process.tls.sample(totals.tls, now);
         self.process.tls_full.sample(totals.tls_full, now);
+        self.process.tls_full_servers.sample(totals.tls_full_servers, now);
         self.process.bytes_out.sample(totals.bytes_out, now);
         self.process.compressed_in.sample(totals.compressed_in, now);
         self.process.compressed_out.sample(totals.compressed_out, now);
@@ -147,6 +155,7 @@ impl Rates {
             &mut process.sessions,
             &mut process.tls,
             &mut process.tls_full,
+            &mut process.tls_full_servers,
             &mut process.bytes_out,
             &mut process.compressed_in,
             &mut process.compressed_out,

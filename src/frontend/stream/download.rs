@@ -5,12 +5,12 @@ use std::task::{Context, Poll};
 
 use super::encode::Encoding;
 use super::upload::{GATHER_BYTES, reframe};
+use crate::backend::ServerIo;
 use crate::core::fleet::spec::HttpLimits;
 use crate::core::http::h1::{self, Body, ChunkDecoder, ChunkEvent, Reject};
 use crate::frontend::client::Client;
 use crate::runtime::buffer::{Buffer, BufferShelf, LARGE_BUFFER_BYTES};
 use crate::runtime::compression::EncoderFailed;
-use crate::runtime::socket::Socket;
 
 /// A piece of body up to this size is copied behind the head instead of written from where it is.
 const COPIED_MAX_BYTES: usize = 4096;
@@ -95,7 +95,7 @@ impl Download {
         &mut self,
         cx: &mut Context<'_>,
         client: &mut Client,
-        server: &mut Socket,
+        server: &mut ServerIo,
         buffer: &mut Buffer,
         out: &mut Vec<u8>,
         shelf: &BufferShelf,
