@@ -148,10 +148,10 @@ impl Certificates {
 
     /// OCSP responses that lie beside certificates and cannot be shown.
     pub fn staple_troubles(&self, now_unix: i64) -> Vec<String> {
-        let trouble = |(name, certificate): (&Box<str>, &Option<Certificate>)| {
-            let trouble = certificate.as_ref()?.staple_trouble(now_unix)?;
-            Some(format!("Certificate {name}: {trouble}"))
-        };
-        self.files.iter().filter_map(trouble).collect()
+        let troubled = |certificate: &Certificate| certificate.staple_trouble(now_unix);
+        let troubles = self.files.iter().filter_map(|(name, certificate)| {
+            Some(format!("Certificate {name}: {}", certificate.as_ref().and_then(troubled)?))
+        });
+        troubles.collect()
     }
 }
