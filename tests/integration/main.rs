@@ -15,6 +15,7 @@ mod bodies;
 mod certificates;
 mod chaos;
 mod cli;
+mod compression;
 mod connections;
 mod counters;
 mod demo;

@@ -47,6 +47,7 @@ impl Stream<'_> {
         }
         let mut wish = Wish { hash: self.hash(view), ..Wish::default() };
         wish.bound_to = self.persistence(view);
+        self.settle_compression(view);
         self.apply_request_rules(&view.spec.request_rules);
         self.render_request(view);
         let queue_start = self.e.latest;
