@@ -680,3 +680,25 @@ fn websockets_are_refused_and_said_to_be() {
     assert_eq!(origin.seen().len(), 0);
     until("a word in the program's log", || site.output().contains("websockets are not passed"));
 }
+
+#[test]
+fn a_server_that_greets_and_leaves_is_not_asked_for_ever() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (count, counted) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        while let Ok((mut socket, _)) = listener.accept() {
+            let goaway = frame(7, 0, 0, &[0; 8]);
+            let _ = socket.write_all(&[frame(4, 0, 0, b""), goaway].concat());
+            if count.send(()).is_err() {
+                return;
+            }
+        }
+    });
+    let site = Site::new().server(address, "proto: h2").backend("retries: 0").start();
+    let status = site.get("/x").status();
+    assert!(matches!(status, 502 | 503), "{status}");
+    let row = site.logs.row_of("/x");
+    assert!(matches!(row.termination.as_str(), "SC--" | "SH--"), "{}", row.termination);
+    assert!(counted.try_iter().count() <= 40);
+}
