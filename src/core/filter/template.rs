@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use super::{Template, TemplatePiece};
 use crate::core::http::Head;
 use crate::core::http::grammar::{is_token, is_value_byte};
+use crate::core::tls::{TlsFacts, TlsSample};
 
 /// What the variables stand for while one request is served. Names not known yet are empty.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +28,8 @@ pub struct TemplateContext<'a> {
     pub tls: bool,
     /// `host`: normalised, without port.
     pub host: &'a str,
+    /// What is known of the client's TLS; `None` in clear text.
+    pub tls_facts: Option<&'a TlsFacts>,
     /// The request, for `path`, `query`, `method` and `header(NAME)`.
     pub request: &'a Head,
 }
@@ -79,7 +82,8 @@ impl fmt::Display for TemplateError {
                 for (known, _) in &VARIABLES {
                     write!(f, "{known}, ")?;
                 }
-                f.write_str("header(NAME)")
+                f.write_str("header(NAME)")?;
+                TlsSample::names().try_for_each(|name| write!(f, ", {name}"))
             }
         }
     }
@@ -90,7 +94,7 @@ impl std::error::Error for TemplateError {}
 impl Template {
     /// The names of all variables without an argument, in the order they are listed to a reader.
     pub fn variables() -> impl Iterator<Item = &'static str> {
-        VARIABLES.iter().map(|(name, _)| *name)
+        VARIABLES.iter().map(|(name, _)| *name).chain(TlsSample::names())
     }
 
     /// Reads a template: `%[name]` and `%[header(NAME)]` are variables, `%%` is a percent sign.
@@ -169,6 +173,7 @@ impl Template {
                 TemplatePiece::Path => put(context.request.path(), false),
                 TemplatePiece::Query => put(context.request.query().unwrap_or_default(), false),
                 TemplatePiece::Method => put(context.request.method(), false),
+                TemplatePiece::Tls(sample) => sample.value(context.tls_facts).write(|value| put(value, false)),
                 TemplatePiece::Header(name) => put(context.request.get(name.as_bytes()).unwrap_or_default(), false),
             }
         }
@@ -182,6 +187,7 @@ impl fmt::Display for Template {
             match piece {
                 TemplatePiece::Literal(text) => f.write_str(&text.replace('%', "%%"))?,
                 TemplatePiece::Header(name) => write!(f, "%[header({name})]")?,
+                TemplatePiece::Tls(sample) => write!(f, "%[{sample}]")?,
                 plain => {
                     let name = VARIABLES.iter().find(|(_, p)| p == plain).map_or("", |(name, _)| name);
                     write!(f, "%[{name}]")?;
@@ -195,6 +201,9 @@ impl fmt::Display for Template {
 fn variable(name: &str) -> Result<TemplatePiece, TemplateTrouble> {
     if let Some((_, piece)) = VARIABLES.iter().find(|(known, _)| *known == name) {
         return Ok(piece.clone());
+    }
+    if let Some(sample) = TlsSample::parse(name) {
+        return Ok(TemplatePiece::Tls(sample));
     }
     match name.strip_prefix("header(").and_then(|rest| rest.strip_suffix(')')) {
         Some(field) if is_token(field.as_bytes()) => Ok(TemplatePiece::Header(field.into())),
@@ -228,6 +237,7 @@ pub(crate) mod tests {
             server: "web01",
             request_id: b"id-1",
             tls: true,
+            tls_facts: None,
             host: "a.example",
             request,
         }
@@ -249,6 +259,26 @@ pub(crate) mod tests {
             let mut out = Vec::new();
             Template::parse(text).unwrap().render(&context(&head), &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_the_clients_tls() {
+        let head = request("GET", "/", &[]);
+        let facts = crate::core::tls::sample::tests::facts();
+        let with = TemplateContext { tls_facts: Some(&facts), ..context(&head) };
+        for (text, expected, in_clear) in [
+            ("%[ssl_c_s_dn]", "/O=Example/CN=alice", ""),
+            ("cn=%[ssl_c_s_dn(CN)] serial=%[ssl_c_serial,hex]", "cn=alice serial=0A1B", "cn= serial="),
+            ("%[ssl_c_verify] %[ssl_c_used]", "10 1", " 0"),
+            ("%[ssl_fc_protocol] %[ssl_fc_sni]", "TLSv1.3 a.test", " "),
+        ] {
+            let template = Template::parse(text).unwrap();
+            for (context, expected) in [(&with, expected), (&context(&head), in_clear)] {
+                let mut out = Vec::new();
+                template.render(context, &mut out);
+                assert_eq!(String::from_utf8(out).unwrap(), expected, "{text}");
+            }
         }
     }
 

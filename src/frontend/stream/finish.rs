@@ -260,6 +260,7 @@ impl Epilogue {
         let response_captures =
             has(scratch.response_captures.len(), spec.capture.response.len()).then_some(&scratch.response_captures[..]);
         let transport = connection.io.transport();
+        let facts = if wants.tls { transport.tls_facts().cloned() } else { None };
         let record = Record {
             client: self.client,
             accepted_us: self.accepted_us,
@@ -299,7 +300,7 @@ impl Epilogue {
             severity: if is_error { severity::ERROR } else { severity::INFO },
             format: spec.log.format.as_ref(),
             asap: spec.log.asap,
-            tls_session: if wants.tls { transport.tls_session() } else { None },
+            tls_session: facts.as_deref(),
             frontend_address: if wants.frontend_address { transport.local_addr() } else { None },
             server_source: self.server_side.0,
             server_address: self.server_side.1,
