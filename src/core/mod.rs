@@ -5,7 +5,7 @@
 //! replayed and simulated. The only shared state are the atomics of [`fleet::live`], which workers touch.
 //!
 //! Reading order: [`http`] (messages), [`route`] and [`filter`] (what happens to a request), [`balance`], [`queue`],
-//! [`server`] and [`fleet`] (who answers it), [`limit`], [`pattern`], [`termination`], [`stats`] and [`log`] (what is told
+//! [`server`] and [`fleet`] (who answers it), [`limit`], [`pattern`], [`proxy_protocol`], [`termination`], [`stats`] and [`log`] (what is told
 //! about it), [`admin`] and [`web`] (what an operator may say, on a socket or a page).
 
 pub mod admin;
@@ -18,6 +18,7 @@ pub mod http;
 pub mod limit;
 pub mod log;
 pub mod pattern;
+pub mod proxy_protocol;
 pub mod queue;
 pub mod route;
 pub mod server;
