@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::own::OwnShelves;
 use crate::core::fleet::snapshot::{ConnectTo, ServerView};
 use crate::core::fleet::spec::{PoolSpec, ServerId};
 use crate::runtime::socket::Socket;
@@ -16,7 +17,7 @@ struct Idle {
 
 /// The idle connections of one server.
 #[derive(Debug, Default)]
-struct Shelf {
+pub(super) struct Shelf {
     idle: Vec<Idle>,
     gauge: Option<std::sync::Arc<crate::core::fleet::live::ServerLive>>,
 }
@@ -29,12 +30,29 @@ impl Shelf {
         }
     }
 
+    /// Whether nothing is on it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.idle.is_empty()
+    }
+
     /// Closes everything, and lets go of the gauge: a deleted server is forgotten when nobody holds it.
-    fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         while !self.idle.is_empty() {
             self.drop_at(0);
         }
         self.gauge = None;
+    }
+
+    /// Closes what is over its time, and what the server has closed.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        let mut i = 0;
+        while i < self.idle.len() {
+            if self.idle[i].until <= now || !self.idle[i].socket.is_quiet() {
+                self.drop_at(i);
+            } else {
+                i += 1;
+            }
+        }
     }
 
     fn drop_at(&mut self, position: usize) {
@@ -53,10 +71,16 @@ impl Shelf {
 #[derive(Debug, Default)]
 pub struct Pool {
     shelves: Vec<Vec<Shelf>>,
+    /// Those that may serve one client alone.
+    own: OwnShelves,
 }
 
 impl Pool {
-    fn shelf(&mut self, id: ServerId) -> &mut Shelf {
+    /// The connections to a server that may serve all clients, or those of one client alone.
+    fn shelf(&mut self, owner: Option<u64>, id: ServerId) -> &mut Shelf {
+        if let Some(owner) = owner {
+            return self.own.shelf(owner, id);
+        }
         let (backend, server) = (id.backend.0 as usize, id.index as usize);
         if self.shelves.len() <= backend {
             self.shelves.resize_with(backend + 1, Vec::new);
@@ -68,10 +92,11 @@ impl Pool {
         &mut servers[server]
     }
 
-    /// The connection used last that is still open and leads to where the server is now.
-    pub fn take(&mut self, server: &ServerView, now: Instant) -> Option<Socket> {
+    /// The connection used last that is still open and leads to where the server is now. With an owner, of those that are
+    /// that client's alone.
+    pub fn take(&mut self, server: &ServerView, owner: Option<u64>, now: Instant) -> Option<Socket> {
         let to = server.address.as_ref()?;
-        let shelf = self.shelf(server.id);
+        let shelf = self.shelf(owner, server.id);
         shelf.belong_to(server);
         while let Some(idle) = shelf.idle.pop() {
             shelf.fell();
@@ -82,12 +107,20 @@ impl Pool {
         None
     }
 
-    /// Keeps a clean connection, unless there are enough.
-    pub fn keep(&mut self, server: &ServerView, to: &ConnectTo, socket: Socket, spec: PoolSpec, now: Instant) {
+    /// Keeps a clean connection, unless there are enough; with an owner, for that client alone.
+    pub fn keep(
+        &mut self,
+        server: &ServerView,
+        owner: Option<u64>,
+        to: &ConnectTo,
+        socket: Socket,
+        spec: PoolSpec,
+        now: Instant,
+    ) {
         if server.address.as_ref() != Some(to) || !server.accepts_persistent {
             return;
         }
-        let shelf = self.shelf(server.id);
+        let shelf = self.shelf(owner, server.id);
         shelf.belong_to(server);
         if shelf.idle.len() >= spec.max_idle as usize {
             return;
@@ -102,20 +135,20 @@ impl Pool {
     /// Closes what is over its time, and what the server has closed.
     pub fn sweep(&mut self, now: Instant) {
         for shelf in self.shelves.iter_mut().flatten() {
-            let mut i = 0;
-            while i < shelf.idle.len() {
-                if shelf.idle[i].until <= now || !shelf.idle[i].socket.is_quiet() {
-                    shelf.drop_at(i);
-                } else {
-                    i += 1;
-                }
-            }
+            shelf.sweep(now);
         }
+        self.own.sweep(now);
     }
 
     /// Closes all connections kept to a server.
     pub fn close(&mut self, id: ServerId) {
-        let shelf = self.shelf(id);
+        let shelf = self.shelf(None, id);
         shelf.clear();
+        self.own.close(id);
+    }
+
+    /// Closes what was kept for one client alone, which has gone.
+    pub fn forget(&mut self, owner: u64) {
+        self.own.forget(owner);
     }
 }

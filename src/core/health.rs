@@ -9,6 +9,8 @@ pub mod agent;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::core::proxy_protocol::Version;
+
 /// One server's health check, as configured (`health_check`). HAProxy: `option httpchk`, `check`, `inter`, `rise`, `fall`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckSpec {
@@ -30,6 +32,8 @@ pub struct CheckSpec {
     pub address: Option<IpAddr>,
     /// Checked at this port instead of the server's.
     pub port: Option<u16>,
+    /// A PROXY header for a connection of our own comes first. HAProxy: `check-send-proxy`.
+    pub send_proxy: Option<Version>,
     /// Checked over TLS.
     pub tls: Option<CheckTls>,
 }

@@ -50,8 +50,8 @@ pub fn list(worker: &Worker) -> Vec<StreamRow> {
             id: e.id,
             began_at: e.began_at,
             age: now.saturating_duration_since(e.since),
-            source: e.peer,
-            destination: e.destination,
+            source: e.peer.get(),
+            destination: e.destination.get(),
             tls: e.tls,
             frontend: snapshot
                 .frontends

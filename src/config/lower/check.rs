@@ -11,6 +11,7 @@ use crate::config::raw::check::{CheckChoice, CheckTlsChoice, CheckType, HealthCh
 use crate::config::shape::shorten;
 use crate::core::fleet::spec::ServerAddress;
 use crate::core::health::{CheckKind, CheckSpec, CheckTls, HttpCheck};
+use crate::core::proxy_protocol::SendSpec;
 use crate::core::units::render_duration;
 
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(2);
@@ -38,8 +39,13 @@ impl<'a> Layers<'a> {
 
 impl Lowering<'_> {
     /// Puts the layers of a check together, the outermost first; `None` when it is off. Without any layer the default
-    /// check is made.
-    pub fn check(&mut self, written: &[Option<&At<CheckChoice>>], completeness: Completeness) -> Option<CheckSpec> {
+    /// check is made. `send_proxy` is how the server is told who connects.
+    pub fn check(
+        &mut self,
+        written: &[Option<&At<CheckChoice>>],
+        completeness: Completeness,
+        send_proxy: Option<SendSpec>,
+    ) -> Option<CheckSpec> {
         let mut layers = Vec::new();
         let mut off = false;
         for layer in written.iter().flatten() {
@@ -68,6 +74,8 @@ impl Lowering<'_> {
         {
             self.error(at.id(), "nothing can be checked at this address").help("remove it to check the server itself");
         }
+        let port = layers.pick(|c| c.port.as_ref()).map(|n| **n);
+        let own_header = layers.pick(|c| c.send_proxy.as_ref()).map(|choice| **choice);
         Some(CheckSpec {
             kind: self.check_kind(&layers),
             interval,
@@ -77,7 +85,8 @@ impl Lowering<'_> {
             rise: layers.pick(|c| c.rise.as_ref()).map_or(3, |n| **n),
             fall: layers.pick(|c| c.fall.as_ref()).map_or(3, |n| **n),
             address,
-            port: layers.pick(|c| c.port.as_ref()).map(|n| **n),
+            port,
+            send_proxy: self.check_send_proxy(own_header, address.is_some() || port.is_some(), send_proxy),
             tls: self.check_tls(&layers),
         })
     }

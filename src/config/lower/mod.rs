@@ -18,6 +18,7 @@ mod global;
 mod limit;
 mod log;
 mod pattern;
+mod proxy_protocol;
 mod route;
 mod rule;
 mod server;
@@ -206,7 +207,7 @@ impl Lowering<'_> {
         let _ = self.frontend_log(None);
         let _ = self.balance(defaults.balance.as_ref());
         let _ = self.retry_on(defaults.retry_on.as_ref());
-        let check = self.check(&[defaults.health_check.as_ref()], Completeness::Partial);
-        let _ = self.tuning(None, None, check.is_some());
+        let check = self.check(&[defaults.health_check.as_ref()], Completeness::Partial, None);
+        let _ = self.tuning(None, None, check.is_some(), None);
     }
 }

@@ -21,6 +21,7 @@ pub mod modes;
 pub mod new_server;
 pub mod parse;
 pub mod patterns;
+mod send_proxy;
 pub mod servers;
 pub mod sessions;
 pub mod table;

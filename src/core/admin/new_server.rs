@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::parse::shown;
+use super::send_proxy::SendProxyWords;
 use crate::core::fleet::Refusal;
 use crate::core::fleet::spec::{BackendSpec, ObserveSpec, OnError, ServerAddress, ServerSpec};
 use crate::core::health::{CheckKind, CheckSpec};
+use crate::core::proxy_protocol::SendSpec;
 
 /// A check's intervals are at least this, as in the configuration.
 const INTERVAL_MIN: Duration = Duration::from_millis(10);
@@ -38,6 +40,7 @@ pub struct NewServer {
     check_port: Option<u16>,
     check_address: Option<IpAddr>,
     cookie: Option<Box<str>>,
+    send_proxy: SendProxyWords,
     track: Option<Box<str>>,
     slowstart: Option<Duration>,
     observe: Option<bool>,
@@ -115,6 +118,8 @@ impl NewServer {
                 "shutdown-sessions" => self.on_marked_down_shutdown = Some(true),
                 _ => return Err("'on-marked-down' expects 'shutdown-sessions'.".to_owned()),
             },
+            "proxy-v2-options" => self.send_proxy.options(value()?)?,
+            flag if self.send_proxy.flag(flag) => {}
             unknown => return Err(format!("unknown keyword '{}'.", shown(unknown))),
         }
         Ok(())
@@ -129,8 +134,9 @@ impl NewServer {
         if self.check && self.track.is_some() {
             return Err(Refusal("unable to enable checks and tracking at the same time!".to_owned()));
         }
+        let send_proxy = self.send_proxy.server(defaults.send_proxy);
         let check = match self.check {
-            true => Some(Arc::new(self.build_check(&address, defaults.check.as_deref())?)),
+            true => Some(Arc::new(self.build_check(&address, defaults.check.as_deref(), send_proxy)?)),
             false => None,
         };
         let observe = match self.observe {
@@ -148,6 +154,7 @@ impl NewServer {
             backup: self.backup,
             disabled: false,
             cookie: self.cookie,
+            send_proxy,
             track: self.track,
             agent: None,
             observe: observe.filter(|_| check.is_some()),
@@ -162,7 +169,12 @@ impl NewServer {
     }
 
     /// The backend's check with what was said here; connecting is enough where the backend has none.
-    fn build_check(&self, address: &ServerAddress, template: Option<&CheckSpec>) -> Result<CheckSpec, Refusal> {
+    fn build_check(
+        &self,
+        address: &ServerAddress,
+        template: Option<&CheckSpec>,
+        send_proxy: Option<SendSpec>,
+    ) -> Result<CheckSpec, Refusal> {
         let mut check = template.cloned().unwrap_or(CheckSpec {
             kind: CheckKind::Tcp,
             interval: Duration::from_secs(2),
@@ -173,6 +185,7 @@ impl NewServer {
             fall: 3,
             address: None,
             port: None,
+            send_proxy: None,
             tls: None,
         });
         if let Some(inter) = self.inter {
@@ -185,6 +198,8 @@ impl NewServer {
         check.fall = self.fall.unwrap_or(check.fall);
         check.port = self.check_port.or(check.port);
         check.address = self.check_address.or(check.address);
+        let elsewhere = self.check_port.is_some() || self.check_address.is_some();
+        check.send_proxy = self.send_proxy.check(send_proxy, elsewhere, check.send_proxy);
         if matches!(address, ServerAddress::Unix(_)) && check.address.is_some() != check.port.is_some() {
             let text = "A unix socket is checked at 'addr' and 'port' or, without both, at the socket itself.";
             return Err(Refusal(text.to_owned()));

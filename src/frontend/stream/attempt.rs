@@ -202,9 +202,10 @@ impl Stream<'_> {
         let Some(to) = server.address.clone() else {
             return Err(Failed::End(End::new(Cause::NoServer, Phase::Queue)));
         };
+        let owner = self.owner(server);
         let kept = match self.fresh_only {
             true => None,
-            false => self.worker.pool.borrow_mut().take(server, self.e.latest),
+            false => self.worker.pool.borrow_mut().take(server, owner, self.e.latest),
         };
         let side = match kept {
             Some(socket) => {
@@ -213,11 +214,11 @@ impl Stream<'_> {
                 self.e.timers.connect = Some(0);
                 self.e.times.connect = Duration::ZERO;
                 self.e.connected = Some(self.e.latest);
-                ServerSide::new(socket, to, true)
+                ServerSide::new(socket, to, owner, true)
             }
             None => {
                 let socket = self.connect(view, server, &to).await?;
-                ServerSide::new(socket, to, false)
+                ServerSide::new(socket, to, owner, false)
             }
         };
         self.note_addresses(&side);
@@ -246,7 +247,8 @@ impl Stream<'_> {
         let start = clock::now();
         let timeout = view.spec.timeouts.connect;
         self.connection.place.entry.expires(false, start + timeout);
-        let mut connecting = Box::pin(connect::connect(to, &view.spec.source, turn, timeout));
+        let first = self.introduction(server);
+        let mut connecting = Box::pin(connect::connect(to, &view.spec.source, turn, &first, timeout));
         let connection = &mut *self.connection;
         let shelf = &self.worker.shelf;
         let ahead_max = self.e.snapshot.frontends[self.e.frontend].spec.limits.pipeline_max_bytes;
