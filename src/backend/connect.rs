@@ -7,8 +7,11 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, UnixStream};
 
+use super::ServerIo;
 use crate::core::fleet::snapshot::ConnectTo;
 use crate::runtime::socket::Socket;
+use crate::tls::HandshakeError;
+use crate::tls::connector::ConnectorError;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +25,12 @@ pub enum ConnectError {
     /// Out of descriptors or local ports.
     #[error("no local resources for a connection")]
     Exhausted(#[source] io::Error),
+    /// The TLS handshake came to nothing, or took too long.
+    #[error("TLS handshake failed")]
+    Tls(#[source] HandshakeError),
+    /// TLS cannot be spoken as configured: its files cannot be used any more.
+    #[error("TLS cannot be set up")]
+    Connector(#[source] ConnectorError),
 }
 
 /// Connects within `timeout`, from one of `sources` if there are any, and says `first` before anything else. The kernel
@@ -33,7 +42,7 @@ pub async fn connect(
     turn: usize,
     first: &[u8],
     timeout: Duration,
-) -> Result<Socket, ConnectError> {
+) -> Result<ServerIo, ConnectError> {
     let attempt = async {
         let mut socket = match to {
             ConnectTo::Ip(address) => Socket::Tcp(tcp_socket(*address, sources, turn)?.connect(*address).await?),
@@ -45,7 +54,7 @@ pub async fn connect(
         Ok(socket)
     };
     match tokio::time::timeout(timeout, attempt).await {
-        Ok(Ok(socket)) => Ok(socket),
+        Ok(Ok(socket)) => Ok(ServerIo::Plain(socket)),
         Ok(Err(error)) => Err(classify(error)),
         Err(_) => Err(ConnectError::Timeout),
     }

@@ -2,15 +2,16 @@
 
 use std::time::Instant;
 
+use super::ServerIo;
+use super::io::Fit;
 use super::own::OwnShelves;
 use crate::core::fleet::snapshot::{ConnectTo, ServerView};
 use crate::core::fleet::spec::{PoolSpec, ServerId};
-use crate::runtime::socket::Socket;
 
 /// A kept connection.
 #[derive(Debug)]
 struct Idle {
-    socket: Socket,
+    io: ServerIo,
     to: ConnectTo,
     until: Instant,
 }
@@ -47,7 +48,7 @@ impl Shelf {
     pub(super) fn sweep(&mut self, now: Instant) {
         let mut i = 0;
         while i < self.idle.len() {
-            if self.idle[i].until <= now || !self.idle[i].socket.is_quiet() {
+            if self.idle[i].until <= now || !self.idle[i].io.is_quiet() {
                 self.drop_at(i);
             } else {
                 i += 1;
@@ -56,7 +57,7 @@ impl Shelf {
     }
 
     fn drop_at(&mut self, position: usize) {
-        self.idle.swap_remove(position);
+        self.idle.swap_remove(position).io.close();
         self.fell();
     }
 
@@ -92,16 +93,29 @@ impl Pool {
         &mut servers[server]
     }
 
-    /// The connection used last that is still open and leads to where the server is now. With an owner, of those that are
-    /// that client's alone.
-    pub fn take(&mut self, server: &ServerView, owner: Option<u64>, now: Instant) -> Option<Socket> {
+    /// The connection used last that is still open, leads to where the server is now and may carry a request for `host`.
+    /// With an owner, of those that are that client's alone.
+    pub fn take(
+        &mut self,
+        server: &ServerView,
+        owner: Option<u64>,
+        host: Option<&str>,
+        now: Instant,
+    ) -> Option<ServerIo> {
         let to = server.address.as_ref()?;
         let shelf = self.shelf(owner, server.id);
         shelf.belong_to(server);
-        while let Some(idle) = shelf.idle.pop() {
-            shelf.fell();
-            if idle.until > now && idle.to == *to && idle.socket.is_quiet() {
-                return Some(idle.socket);
+        for at in (0..shelf.idle.len()).rev() {
+            let idle = &mut shelf.idle[at];
+            let leads_there = idle.until > now && idle.to == *to;
+            let fit = if leads_there { idle.io.fit(server.tls.as_ref(), host) } else { Fit::No };
+            match fit {
+                Fit::Yes if idle.io.is_quiet() => {
+                    shelf.fell();
+                    return Some(shelf.idle.swap_remove(at).io);
+                }
+                Fit::OtherHost => {}
+                _ => shelf.drop_at(at),
             }
         }
         None
@@ -113,23 +127,24 @@ impl Pool {
         server: &ServerView,
         owner: Option<u64>,
         to: &ConnectTo,
-        socket: Socket,
+        io: ServerIo,
         spec: PoolSpec,
         now: Instant,
     ) {
-        if server.address.as_ref() != Some(to) || !server.accepts_persistent {
-            return;
+        let fits = server.address.as_ref() == Some(to) && io.fit(server.tls.as_ref(), None) != Fit::No;
+        if !fits || !server.accepts_persistent {
+            return io.close();
         }
         let shelf = self.shelf(owner, server.id);
         shelf.belong_to(server);
         if shelf.idle.len() >= spec.max_idle as usize {
-            return;
+            return io.close();
         }
         if shelf.gauge.is_none() {
             shelf.gauge = Some(server.live.clone());
         }
         server.live.idle.rise();
-        shelf.idle.push(Idle { socket, to: to.clone(), until: now + spec.idle_timeout });
+        shelf.idle.push(Idle { io, to: to.clone(), until: now + spec.idle_timeout });
     }
 
     /// Closes what is over its time, and what the server has closed.
