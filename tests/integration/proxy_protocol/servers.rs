@@ -255,9 +255,7 @@ fn servers_added_at_run_time() {
     let header = unhex(&site.client().ask(GET).text());
     assert!(header.starts_with(b"\r\n\r\n\0\r\nQUIT\n\x21\x11"), "{header:?}");
     assert!(header[28..].starts_with(&[5, 0, 32]), "the request's id: {header:?}");
-    until("a check", || {
-        second.received_by_connection().iter().any(|bytes| bytes.starts_with(&binary(0x20, 0, b"")))
-    });
+    until("a check", || second.received_by_connection().iter().any(|bytes| bytes.starts_with(&binary(0x20, 0, b""))));
     let refused = site.admin(&format!("add server web/bad {} send-proxy-v2 proxy-v2-options sni", second.addr()));
     assert!(refused.contains("'proxy-v2-options' : option 'sni' not implemented."), "{refused}");
 }
