@@ -239,6 +239,7 @@ fn bind_contexts(
             },
             proxy_protocol: bind.proxy_protocol.clone(),
             tls,
+            protocol: bind.protocol,
             name: bind.name.as_ref().map_or_else(|| bind.number.to_string(), ToString::to_string),
             per_source: per_source[frontend].clone(),
             listener: None,

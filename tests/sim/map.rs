@@ -64,6 +64,7 @@ fn backend(rng: &mut Rng, number: u32) -> BackendSpec {
         maintenance: false,
         maintenance_answer: FixedAnswer { status: 503, headers: vec![], body: Arc::from(&b""[..]) },
         pool: PoolSpec { max_idle: 64, idle_timeout: seconds(30) },
+        http2: Http2ToServers::default(),
         source: vec![],
         log_health_checks: rng.bool(),
         request_rules: vec![],
@@ -90,6 +91,7 @@ pub fn server(rng: &mut Rng, number: u32, capped: bool) -> ServerSpec {
     ServerSpec {
         name: format!("s{number}").into(),
         address,
+        protocol: ServerProtocol::H1,
         weight: if rng.u32(0..10) == 0 { 0 } else { rng.u32(1..=10) },
         maxconn: capped.then(|| rng.u32(1..=4)),
         backup: rng.u32(0..5) == 0,

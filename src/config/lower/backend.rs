@@ -57,6 +57,7 @@ impl Lowering<'_> {
             maintenance: written.maintenance.as_deref().copied().unwrap_or(false),
             maintenance_answer: self.maintenance_answer(written.maintenance_page.as_ref()),
             pool: self.pool(written.pool.as_deref()),
+            http2: self.http2_to_servers(written),
             source,
             log_health_checks: first!(log_health_checks in layer, self.defaults).is_some_and(|on| **on),
             request_rules: self.header_rules(written.request_headers.as_deref(), Side::Request),

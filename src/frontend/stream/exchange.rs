@@ -28,7 +28,7 @@ use crate::runtime::clock;
 use crate::tls::verifier;
 
 /// Interim (1xx) answers to one request; a server that sends more gets no further.
-const INTERIM_MAX: u32 = 16;
+pub(super) const INTERIM_MAX: u32 = 16;
 
 /// A connection to a server while a request is on it.
 #[derive(Debug)]
@@ -194,6 +194,10 @@ impl Stream<'_> {
             }
         };
         self.answer_began(server);
+        if self.e.http2 && self.framing.upgrade.is_some() && !self.is_upgrade_answer(&framing) {
+            self.observe(server, Some("bad websocket handshake"));
+            return Err(End::new(Cause::BadAnswer, Phase::Headers).into());
+        }
         if self.e.scratch.response.status() == 503 && self.may_repeat(view, Failure::Status503) {
             let end = End::new(Cause::ServerClosed, Phase::Headers);
             return Err(Failed::Attempt { failure: Failure::Status503, end });
@@ -268,7 +272,7 @@ impl Stream<'_> {
                     }
                 }
             }
-            if uploading == upload::Progress::Done
+            if looks_for_client(uploading, connection)
                 && let Some(Cause::ClientReset) = connection.poll_left(cx, shelf, ahead_max)
             {
                 return Poll::Ready(Heard::End(End::new(Cause::ClientReset, Phase::Headers)));
@@ -289,6 +293,17 @@ impl Stream<'_> {
             }
         })
         .await
+    }
+
+    /// To an HTTP/2 client every 2xx grants the websocket it asked for: so none may reach it but for a handshake that
+    /// the server completed. Refusals are passed on as they are.
+    fn is_upgrade_answer(&mut self, framing: &ResponseFraming) -> bool {
+        let response = &self.e.scratch.response;
+        let Some(exchange) = self.connection.io.h2() else { return true };
+        match framing.switching {
+            true => exchange.is_websocket_accepted(response),
+            false => !(200..300).contains(&response.status()),
+        }
     }
 
     /// The server went away before its answer's head was whole.
@@ -321,12 +336,18 @@ impl Stream<'_> {
     }
 
     /// Passes a 1xx on, if the client knows such answers.
-    async fn relay_interim(&mut self) -> Result<(), End> {
+    pub(super) async fn relay_interim(&mut self) -> Result<(), End> {
         if self.e.scratch.request.version() == Version::Http10 {
             return Ok(());
         }
         let scratch = &mut *self.e.scratch;
         hop::strip_hop_by_hop(&mut scratch.response, false);
+        if let Some(exchange) = self.connection.io.h2() {
+            let sent = exchange.send_interim(&scratch.response);
+            self.e.bytes_out += sent.map_err(|_| End::new(Cause::ClientReset, Phase::Headers))?;
+            self.e.frontend().live.counters.inc(self.worker.shard, Counter::Hrsp1xx);
+            return Ok(());
+        }
         let out = &mut scratch.out;
         out.clear();
         status_line(out, &scratch.response);
@@ -337,7 +358,7 @@ impl Stream<'_> {
     }
 
     /// Notes that the head of the answer has come: timers, passive checks.
-    fn answer_began(&mut self, server: &ServerView) {
+    pub(super) fn answer_began(&mut self, server: &ServerView) {
         let now = clock::now();
         self.e.latest = now;
         let since = self.e.connected.unwrap_or(self.e.first_byte);
@@ -352,7 +373,7 @@ impl Stream<'_> {
     }
 
     /// Writes the answer's head for the client.
-    fn render_response(&mut self, view: &BackendView, server: &ServerView, framing: &ResponseFraming) {
+    pub(super) fn render_response(&mut self, view: &BackendView, server: &ServerView, framing: &ResponseFraming) {
         let snapshot = self.e.snapshot.clone();
         let spec = &snapshot.frontends[self.e.frontend].spec;
         let scratch = &mut *self.e.scratch;
@@ -397,6 +418,15 @@ impl Stream<'_> {
         let scratch = &mut *self.e.scratch;
         let out = &mut scratch.out;
         out.clear();
+        if let Some(exchange) = self.connection.io.h2() {
+            let ends = framing.body == Body::Empty && !framing.switching;
+            if framing.switching {
+                self.e.status = Some(200);
+            }
+            // A stream that the client has called off takes no body either: that is where it comes up.
+            self.e.bytes_out += exchange.send_head(&scratch.response, ends, framing.switching).unwrap_or(0);
+            return;
+        }
         status_line(out, &scratch.response);
         scratch.response.write_fields(out);
         if framing.body == Body::Chunked && !client_is_old {
@@ -415,7 +445,7 @@ impl Stream<'_> {
     /// An answer that comes before the request's body was read, with an error or an end of the connection, means that
     /// the server will not read the rest once it has said all: the client's connection cannot go on. Nor can it when the
     /// client was never told to send the body.
-    fn upload_is_hopeless(&self, framing: &ResponseFraming) -> bool {
+    pub(super) fn upload_is_hopeless(&self, framing: &ResponseFraming) -> bool {
         let unasked = self.framing.expect_continue && !self.continued && self.upload.received == 0;
         !framing.keep_alive || self.e.scratch.response.status() >= 300 || unasked
     }
@@ -431,7 +461,7 @@ impl Stream<'_> {
     ) -> Result<(End, After), Failed> {
         let client_is_old = self.e.scratch.request.version() == Version::Http10;
         let hopeless = self.upload_is_hopeless(framing);
-        let mut down = Download::new(framing.body, !client_is_old, limits);
+        let mut down = Download::new(framing.body, !client_is_old && !self.e.http2, limits);
         let connection = &mut *self.connection;
         connection.place.entry.doing.set(Doing::Data);
         let scratch = &mut *self.e.scratch;
@@ -472,7 +502,7 @@ impl Stream<'_> {
                 }
             };
             connection.place.entry.bytes_out.set(*bytes_out);
-            if uploading == upload::Progress::Done
+            if looks_for_client(uploading, connection)
                 && progress == download::Progress::AwaitsServer
                 && connection.poll_left(cx, shelf, ahead_max) == Some(Cause::ClientReset)
             {
@@ -555,6 +585,10 @@ fn send(
                 side.refuses = true;
                 return Ok(upload::Progress::AwaitsServer);
             }
+            Err(UploadError::Malformed) => {
+                let reject = Reject::request(h1::RejectReason::LengthMismatch, 0);
+                return Err(End::new(Cause::BadRequest(reject.status), Phase::Headers));
+            }
             Err(UploadError::ClientClosed) => return Err(End::new(Cause::ClientClosed, Phase::Headers)),
             Err(UploadError::ClientReset) => return Err(End::new(Cause::ClientReset, Phase::Headers)),
             Err(UploadError::Bad(reject)) => return Err(End::new(Cause::BadRequest(reject.status), Phase::Headers)),
@@ -570,6 +604,16 @@ fn send(
         }
         Poll::Pending if progress == upload::Progress::Done => Ok(upload::Progress::AwaitsServer),
         Poll::Pending => Ok(progress),
+    }
+}
+
+/// Whether it must be asked if the client is still there: moving a body shows it by itself, save that a body which the
+/// server does not take hides a reset of its stream.
+pub(super) fn looks_for_client(uploading: upload::Progress, connection: &Connection) -> bool {
+    match uploading {
+        upload::Progress::Done => true,
+        upload::Progress::AwaitsServer => connection.io.is_h2(),
+        upload::Progress::AwaitsClient => false,
     }
 }
 
@@ -598,13 +642,13 @@ pub(super) fn status_line(out: &mut Vec<u8>, head: &Head) {
 }
 
 /// How long each side may be still.
-struct Waits {
-    client: Duration,
-    server: Duration,
+pub(super) struct Waits {
+    pub client: Duration,
+    pub server: Duration,
 }
 
 impl Waits {
-    fn on(&self, client: bool) -> Duration {
+    pub fn on(&self, client: bool) -> Duration {
         if client { self.client } else { self.server }
     }
 }

@@ -30,6 +30,7 @@ fn lab() -> Lab {
             tarpit: s(5),
         },
         limits: HttpLimits::default(),
+        http2: Default::default(),
         trusted_proxies: vec![],
         forward: ForwardFields { x_for: true, x_proto: true, x_port: true, forwarded: false },
         request_id: RequestIdSpec { header: None, respond: false },

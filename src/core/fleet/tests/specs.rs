@@ -30,6 +30,7 @@ pub(crate) fn server(name: &str) -> ServerSpec {
     ServerSpec {
         name: name.into(),
         address: ServerAddress::Ip("127.0.0.1:18101".parse().unwrap()),
+        protocol: ServerProtocol::H1,
         weight: 1,
         maxconn: None,
         backup: false,
@@ -82,6 +83,7 @@ pub(crate) fn backend(name: &str, servers: Vec<ServerSpec>) -> BackendSpec {
         maintenance: false,
         maintenance_answer: FixedAnswer { status: 503, headers: vec![], body: Arc::from(&b"closed"[..]) },
         pool: PoolSpec { max_idle: 64, idle_timeout: seconds(30) },
+        http2: Http2ToServers::default(),
         source: vec![],
         log_health_checks: false,
         request_rules: vec![],
