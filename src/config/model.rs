@@ -64,10 +64,22 @@ pub struct Global {
     pub logs: Vec<LogTarget>,
     /// TLS resumption.
     pub tls: TlsGlobal,
+    /// What compression may take; its limit of bytes per second is in `limits`.
+    pub compression: CompressionLimits,
     /// `node` of `show info`; the host name by default.
     pub node: Option<Box<str>>,
     /// `description` of `show info`.
     pub description: Option<Box<str>>,
+}
+
+/// What compression may take of the process (`global.compression`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompressionLimits {
+    /// Bytes of memory of all encoders together (`memory`, default 256 MiB). HAProxy: `maxzlibmem`.
+    pub memory_bytes: u64,
+    /// Percentage of the workers' time in use beyond which nothing more is compressed (`max_cpu`, off by default).
+    /// HAProxy: `maxcompcpuusage`.
+    pub cpu_max_percent: Option<u32>,
 }
 
 /// Resumption state shared by all workers (`global.tls`).

@@ -32,6 +32,7 @@ use crate::listener::per_source::{PerSource, SourcePlace};
 use crate::log::WorkerLog;
 use crate::runtime::buffer::BufferShelf;
 use crate::runtime::clock;
+use crate::runtime::compression::EncoderShelf;
 use crate::runtime::shared::Shared;
 use crate::runtime::socket::Socket;
 use crate::runtime::throttle::Throttles;
@@ -151,6 +152,8 @@ pub struct Worker {
     pub shared: Arc<Shared>,
     /// Buffers.
     pub shelf: BufferShelf,
+    /// Encoders for answers.
+    pub encoders: EncoderShelf,
     /// Idle server connections.
     pub pool: RefCell<Pool>,
     /// TLS to servers.
@@ -183,10 +186,9 @@ impl Worker {
     /// The newest snapshot. Pinning it costs no atomic write.
     #[inline]
     pub fn snapshot(&self) -> Rc<Pinned> {
-        let newest = self.shared.snapshot.load();
         let mut pinned = self.snapshot.borrow_mut();
-        if !Arc::ptr_eq(&newest, &pinned.0) {
-            *pinned = Rc::new(Pinned(Arc::clone(&newest)));
+        if self.shared.snapshot.is_newer_than(pinned.generation) {
+            *pinned = Rc::new(Pinned(self.shared.snapshot.load_full()));
         }
         pinned.clone()
     }
@@ -267,6 +269,7 @@ pub async fn run(parts: WorkerParts) {
     let worker = Rc::new(Worker {
         index,
         shard: Shard(index),
+        encoders: EncoderShelf::new(shared.compression.clone()),
         shared,
         shelf: BufferShelf::default(),
         pool: RefCell::new(Pool::default()),

@@ -171,7 +171,7 @@ async fn shake_hands(
 ) -> Result<Box<dyn Transport>, Verdict> {
     let connector = connectors.get(tls, clock::now());
     let connector = connector.map_err(|error| Verdict::new(CheckStatus::SocketError, &error.to_string()))?;
-    match connector.connect(None, transport).await {
+    match connector.connect_afresh(transport).await {
         Ok(stream) if tls.speaks_h2() && stream.get_ref().1.alpn_protocol() != Some(b"h2") => {
             Err(Verdict::new(CheckStatus::L6Response, "the server does not offer HTTP/2 (ALPN `h2`)"))
         }

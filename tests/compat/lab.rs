@@ -265,6 +265,8 @@ impl Orders for Lab {
             maxconn_reached: 0,
             tls_cache_lookups: 0,
             tls_cache_misses: 0,
+            compression_memory: 0,
+            compression_memory_max: 0,
             idle_percent: 99,
             node: "lab1".into(),
             description: Some("golden lab".into()),
@@ -481,6 +483,7 @@ fn spec() -> FleetSpec {
         action: RouteAction::Backend(BackendIndex(backend)),
         request_rules: Vec::new(),
         response_rules: Vec::new(),
+        compression: None,
     };
     let web = (1..=3).map(|n| server(&format!("web{n}"), 18100 + n, 10, Some(50), 3, None)).collect();
     let api = (1..=3).map(|n| {
@@ -540,6 +543,7 @@ fn frontend(name: &str, iid: u32, routes: Vec<Route>) -> Arc<FrontendSpec> {
         rate_limits: Vec::new(),
         request_rules: Vec::new(),
         response_rules: Vec::new(),
+        compression: None,
         routes,
         no_route: answer(404),
         log: Default::default(),
@@ -585,6 +589,7 @@ pub fn backend(
         log_health_checks: false,
         request_rules: Vec::new(),
         response_rules: Vec::new(),
+        compression: None,
         servers: servers.into_iter().map(Arc::new).collect(),
         server_defaults: ServerDefaults { initial: InitialState::Up, ..ServerDefaults::default() },
     })

@@ -62,6 +62,7 @@ impl Lowering<'_> {
             log_health_checks: first!(log_health_checks in layer, self.defaults).is_some_and(|on| **on),
             request_rules: self.header_rules(written.request_headers.as_deref(), Side::Request),
             response_rules: self.header_rules(written.response_headers.as_deref(), Side::Response),
+            compression: self.compression(written.compression.as_ref()),
             servers: self.servers(name, written),
             server_defaults: tuning.defaults(check.map(Into::into), tls),
         }

@@ -73,6 +73,7 @@ impl Lowering<'_> {
             rate_limits: self.rate_limits(written.rate_limits.as_deref()),
             request_rules: self.header_rules(written.request_headers.as_deref(), super::rule::Side::Request),
             response_rules: self.header_rules(written.response_headers.as_deref(), super::rule::Side::Response),
+            compression: self.frontend_compression(written),
             routes: self.routes(name, written),
             no_route: self.answer(written.no_route.as_ref(), 404),
             log_null: log_null.is_some_and(|on| **on),

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::agent::AgentChoice;
 use super::check::CheckChoice;
+use super::compression::CompressionChoice;
 use super::frontend::{HeaderRule, OffWord};
 use super::proxy_protocol::SendProxyChoice;
 use super::server_tls::ServerTlsChoice;
@@ -75,6 +76,8 @@ pub(in crate::config) struct Backend {
     pub request_headers: Option<At<Vec<At<HeaderRule>>>>,
     /// Header rules on every response, in order, before those of route and frontend.
     pub response_headers: Option<At<Vec<At<HeaderRule>>>>,
+    /// How answers are compressed, or `off`. Default: as the frontend says.
+    pub compression: Opt<CompressionChoice>,
     /// The servers, by name. Required.
     pub servers: Opt<Named<ServerChoice>>,
 }

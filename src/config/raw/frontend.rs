@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::compression::CompressionChoice;
 use super::http2::Http2;
 use super::limit::RateLimit;
 use super::pattern::{Deny, List};
@@ -49,6 +50,8 @@ pub(in crate::config) struct Frontend {
     pub request_headers: Option<At<Vec<At<HeaderRule>>>>,
     /// Header rules on every response, in order.
     pub response_headers: Option<At<Vec<At<HeaderRule>>>>,
+    /// How answers are compressed, or `off`; backends and routes may say otherwise. Default: off.
+    pub compression: Opt<CompressionChoice>,
     /// Where requests go; the first that matches wins. Required unless there is a stats page.
     pub routes: Option<At<Vec<At<Route>>>>,
     /// What a request gets that no route matched. Default: 404.
@@ -302,6 +305,8 @@ pub(in crate::config) struct Route {
     pub request_headers: Option<At<Vec<At<HeaderRule>>>>,
     /// Header rules on responses of this route, before the frontend's.
     pub response_headers: Option<At<Vec<At<HeaderRule>>>>,
+    /// How answers on this route are compressed, or `off`. Default: as the backend says.
+    pub compression: Opt<CompressionChoice>,
 }
 
 /// A value (`~ regex` for a match), or one key of a map.

@@ -8,6 +8,7 @@ pub(super) mod agent;
 pub(super) mod at;
 pub(super) mod backend;
 pub(super) mod check;
+pub(super) mod compression;
 pub(super) mod frontend;
 pub(super) mod global;
 pub(super) mod http2;
@@ -24,6 +25,7 @@ use serde::Deserialize;
 pub(super) use at::{At, Named, OneOrMany, Opt};
 use backend::{Backend, Initial, ObserveChoice, OnMarkedDown, Pool, RetryWord, ReturnFromDrain, ReturnFromMaint};
 use check::CheckChoice;
+use compression::CompressionChoice;
 use frontend::{Forwarded, Frontend, RequestIdChoice};
 use global::Global;
 use server_tls::ServerTlsChoice;
@@ -58,6 +60,8 @@ pub(super) struct Defaults {
     pub forwarded: Opt<Forwarded>,
     /// `request_id` of frontends.
     pub request_id: Opt<RequestIdChoice>,
+    /// `compression` of frontends.
+    pub compression: Opt<CompressionChoice>,
     /// `log` of frontends.
     pub log: Opt<text::LogFormat>,
     /// `log_null` of frontends.

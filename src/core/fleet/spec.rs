@@ -10,6 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::core::balance::Algorithm;
+use crate::core::compress::CompressionChoice;
 use crate::core::filter::{CaptureSpec, HeaderRule};
 use crate::core::health::CheckSpec;
 use crate::core::health::agent::AgentSpec;
@@ -85,6 +86,8 @@ pub struct FrontendSpec {
     pub request_rules: Vec<HeaderRule>,
     /// Header rules on every response.
     pub response_rules: Vec<HeaderRule>,
+    /// Compression of answers, unless backend or route say otherwise. HAProxy: `compression` of a frontend.
+    pub compression: Option<CompressionChoice>,
     /// Routes, first match wins.
     pub routes: Vec<Route>,
     /// What a request gets that no route matched; counted per frontend.
@@ -250,6 +253,8 @@ pub struct BackendSpec {
     pub request_rules: Vec<HeaderRule>,
     /// Header rules on every response.
     pub response_rules: Vec<HeaderRule>,
+    /// Compression of answers, in place of the frontend's. HAProxy: `compression` of a backend.
+    pub compression: Option<CompressionChoice>,
     /// Whether every check whose result is news is logged. HAProxy: `option log-health-checks`.
     pub log_health_checks: bool,
     /// In configuration order.

@@ -385,10 +385,10 @@ pub static COLUMNS: &[Column] = &[
     counted!("req_tot", FBS, ReqTot, "HTTP requests so far").metric("http_requests_total"),
     counted!("cli_abrt", BS, CliAbrt, "Transfers broken off by clients").metric("client_aborts_total"),
     counted!("srv_abrt", BS, SrvAbrt, "Transfers broken off by servers").metric("server_aborts_total"),
-    none_counted!("comp_in", FB, "Bytes given to compression").metric("http_comp_bytes_in_total"),
-    none_counted!("comp_out", FB, "Bytes that came out of compression").metric("http_comp_bytes_out_total"),
-    none_counted!("comp_byp", FB, "Bytes that passed compression by").metric("http_comp_bytes_bypassed_total"),
-    none_counted!("comp_rsp", FB, "Responses that were compressed").metric("http_comp_responses_total"),
+    counted!("comp_in", FB, CompIn, "Bytes given to compression").metric("http_comp_bytes_in_total"),
+    counted!("comp_out", FB, CompOut, "Bytes that came out of compression").metric("http_comp_bytes_out_total"),
+    counted!("comp_byp", FB, CompByp, "Bytes that passed compression by").metric("http_comp_bytes_bypassed_total"),
+    counted!("comp_rsp", FB, CompRsp, "Responses that were compressed").metric("http_comp_responses_total"),
     // 55: times and texts
     column("lastsess", "MAP", "Seconds since the last session, -1 for never")
         .backend(|b| S32(since_last_session(stamp(&b.backend.live.last_session_ms), b.view)))

@@ -62,6 +62,14 @@ counters! {
     CliAbrt,
     /// `srv_abrt`: transfers the server broke off.
     SrvAbrt,
+    /// `comp_in`: bytes of body given to compression.
+    CompIn,
+    /// `comp_out`: bytes that came out of it.
+    CompOut,
+    /// `comp_byp`: bytes of body that a limit kept from compression.
+    CompByp,
+    /// `comp_rsp`: answers that were compressed to their end.
+    CompRsp,
     /// `hanafail`: errors seen by passive observation.
     Hanafail,
     /// `conn_tot`: connections accepted.

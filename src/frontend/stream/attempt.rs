@@ -47,6 +47,7 @@ impl Stream<'_> {
         }
         let mut wish = Wish { hash: self.hash(view), ..Wish::default() };
         wish.bound_to = self.persistence(view);
+        self.settle_compression(view);
         self.apply_request_rules(&view.spec.request_rules);
         self.render_request(view);
         let queue_start = self.e.latest;
@@ -355,7 +356,7 @@ impl Stream<'_> {
         server.live.counters.inc(self.worker.shard, Counter::TlsFailed);
         let Some(settings) = &server.tls else { return };
         if self.worker.connectors.is_news(&settings.owner, why, self.e.latest) {
-            tracing::warn!(server = %settings.owner, error = why, "no TLS with a server");
+            tracing::warn!(server = %settings.owner, error = %why, "no TLS with a server");
         }
     }
 

@@ -1,7 +1,6 @@
 //! Talking to a server: the request goes out, the answer comes back, whichever is ready first.
 
 use std::future::poll_fn;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,6 +19,7 @@ use crate::core::http::{Head, Version, cookie, hop};
 use crate::core::stats::counters::Counter;
 use crate::core::termination::retry::Failure;
 use crate::core::termination::{Cause, Phase};
+use crate::core::text;
 use crate::frontend::answer::reason_phrase;
 use crate::frontend::connection::{Connection, millis};
 use crate::frontend::registry::Doing;
@@ -404,10 +404,13 @@ impl Stream<'_> {
             self.apply_response_rules(&spec.routes[route].response_rules);
         }
         self.apply_response_rules(&spec.response_rules);
+        // What the client gets; clients that know no chunks get nothing compressed.
+        let body =
+            if self.offer.is_some() && self.compress_answer(framing.body) { Body::Chunked } else { framing.body };
         let status = self.e.scratch.response.status();
         self.e.status = Some(status);
         let client_is_old = self.e.scratch.request.version() == Version::Http10;
-        if framing.body == Body::UntilClose || (framing.body == Body::Chunked && client_is_old) {
+        if body == Body::UntilClose || (body == Body::Chunked && client_is_old) {
             self.close = true;
         }
         if !self.upload.is_done() && self.upload_is_hopeless(framing) {
@@ -429,7 +432,7 @@ impl Stream<'_> {
         }
         status_line(out, &scratch.response);
         scratch.response.write_fields(out);
-        if framing.body == Body::Chunked && !client_is_old {
+        if body == Body::Chunked && !client_is_old {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
         if framing.switching {
@@ -461,7 +464,11 @@ impl Stream<'_> {
     ) -> Result<(End, After), Failed> {
         let client_is_old = self.e.scratch.request.version() == Version::Http10;
         let hopeless = self.upload_is_hopeless(framing);
-        let mut down = Download::new(framing.body, !client_is_old && !self.e.http2, limits);
+        let encoding = self.encoding.take();
+        let ends_with_close = encoding.is_none()
+            && (framing.body == Body::UntilClose || (framing.body == Body::Chunked && client_is_old));
+        let to_chunks = !client_is_old && !self.e.http2;
+        let mut down = Download::new(framing.body, to_chunks, limits).encoded(encoding);
         let connection = &mut *self.connection;
         connection.place.entry.doing.set(Doing::Data);
         let scratch = &mut *self.e.scratch;
@@ -475,6 +482,7 @@ impl Stream<'_> {
         let mut active: Option<Instant> = None;
         let mut bad: Option<Reject> = None;
         let sent_before = *bytes_out;
+        let head_bytes = scratch.out.len() as u64;
         let cause = poll_fn(|cx| {
             if let Some(cause) = connection.place.entry.kill.get() {
                 return Poll::Ready(cause);
@@ -499,6 +507,10 @@ impl Stream<'_> {
                 Err(DownloadError::Bad(reject)) => {
                     bad = Some(reject);
                     return Poll::Ready(Cause::BadAnswer);
+                }
+                Err(DownloadError::Encoder(error)) => {
+                    tracing::error!(%error, "an answer cannot be compressed to its end");
+                    return Poll::Ready(Cause::Internal);
                 }
             };
             connection.place.entry.bytes_out.set(*bytes_out);
@@ -528,6 +540,9 @@ impl Stream<'_> {
         if active.is_some() {
             self.e.latest = clock::now();
         }
+        if self.bypasses {
+            self.count_bypassed((self.e.bytes_out - sent_before).saturating_sub(head_bytes));
+        }
         if let Some(reject) = bad {
             self.note_bad_answer(&reject, side.buffer.filled());
         }
@@ -537,7 +552,7 @@ impl Stream<'_> {
                 self.e.status = None;
                 return Err(End::new(cause, Phase::Headers).into());
             }
-            self.cut_visibly = framing.body == Body::UntilClose || (framing.body == Body::Chunked && client_is_old);
+            self.cut_visibly = ends_with_close;
             return Err(End::new(cause, Phase::Data).into());
         }
         if !self.upload.is_done() {
@@ -632,7 +647,7 @@ fn take_head(side: &mut ServerSide, head: &mut Head, limits: &HttpLimits) -> Res
 pub(super) fn status_line(out: &mut Vec<u8>, head: &Head) {
     let status = head.status();
     out.extend_from_slice(b"HTTP/1.1 ");
-    let _ = write!(out, "{status}");
+    text::push_status(status, out);
     out.push(b' ');
     match head.reason() {
         b"" => out.extend_from_slice(reason_phrase(status).as_bytes()),

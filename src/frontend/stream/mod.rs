@@ -1,12 +1,13 @@
 //! One request, in phases. [`handle`] is the order of the work; each phase has its file.
 //!
 //! `head` reads it, `rules` understands, limits and routes it, `local` and `page` answer what is answered here, `attempt`
-//! finds a server (`introduce` says what one is told of the client), `exchange` (with `upload`, `download` and `numbers`) or
-//! `over_h2` talks to it, `finish` counts and logs. `multiplexed` is what differs for HTTP/2 clients; the rest is the same
-//! for all.
+//! finds a server (`introduce` says what one is told of the client), `exchange` (with `upload`, `download`, `encode` and
+//! `numbers`) or `over_h2` talks to it, `finish` counts and logs.
+//! `multiplexed` is what differs for HTTP/2 clients; the rest is the same for all.
 
 mod attempt;
 mod download;
+mod encode;
 mod exchange;
 mod finish;
 mod head;
@@ -245,6 +246,12 @@ struct Stream<'c> {
     failed_at: Option<Instant>,
     /// How much of the scratch's `to_server` is the head; behind it is a small body.
     head_end: usize,
+    /// The answer may be compressed.
+    offer: Option<encode::Offer>,
+    /// The answer's body is compressed.
+    encoding: Option<Box<encode::Encoding>>,
+    /// The answer's body would be compressed, but a limit forbids it.
+    bypasses: bool,
     /// The client said that it understands trailers (`TE: trailers`).
     takes_trailers: bool,
     /// A socket to tunnel to, once the server switched protocols.
@@ -323,6 +330,9 @@ impl<'c> Stream<'c> {
             failed_at: None,
             head_end: 0,
             cut_visibly: false,
+            offer: None,
+            encoding: None,
+            bypasses: false,
             takes_trailers: false,
             switched: None,
             connection,

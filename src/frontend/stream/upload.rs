@@ -12,7 +12,7 @@ use crate::frontend::connection::Connection;
 use crate::runtime::buffer::{Buffer, BufferShelf, LARGE_BUFFER_BYTES};
 
 /// Re-framed bytes gathered before they are written.
-const GATHER_BYTES: usize = 32 * 1024;
+pub(super) const GATHER_BYTES: usize = 32 * 1024;
 
 /// The state of an upload.
 #[derive(Debug)]

@@ -39,6 +39,7 @@ fn lab() -> Lab {
         rate_limits: vec![],
         request_rules: vec![],
         response_rules: vec![],
+        compression: None,
         routes: vec![],
         no_route: FixedAnswer { status: 404, headers: vec![], body: Arc::from(&b""[..]) },
         log_null: false,

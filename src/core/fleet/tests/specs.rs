@@ -88,6 +88,7 @@ pub(crate) fn backend(name: &str, servers: Vec<ServerSpec>) -> BackendSpec {
         log_health_checks: false,
         request_rules: vec![],
         response_rules: vec![],
+        compression: None,
         servers: servers.into_iter().map(Arc::new).collect(),
         server_defaults: ServerDefaults::default(),
     }
