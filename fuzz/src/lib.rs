@@ -53,3 +53,24 @@ pub fn pattern_file(data: &[u8]) {
         }
     }
 }
+
+/// Any bytes a client may send first: in pieces they are read as they are whole, and everything in a hello can be asked
+/// for.
+pub fn client_hello(data: &[u8]) {
+    use lockgate::core::tls::HelloReader;
+    let whole = HelloReader::default().read(data);
+    let mut reader = HelloReader::default();
+    let mut ends = (0..data.len()).step_by(7).chain([data.len()]);
+    let pieces = ends.find_map(|end| reader.read(&data[..end]).transpose()).transpose();
+    match (&whole, &pieces) {
+        // Limits and mistakes behind a hello may be seen sooner or later, but a hello is a hello.
+        (Ok(whole), Ok(pieces)) => assert_eq!(whole, pieces),
+        (Err(_), Err(_)) => {}
+        different => panic!("{different:?}"),
+    }
+    if let Ok(Some(hello)) = whole {
+        let _ = (hello.server_name(), hello.alpn().count(), hello.ciphers().count(), hello.session_id());
+        let _ = (hello.supported_versions().count(), hello.signature_algorithms().count());
+        let _ = (hello.supported_groups().count(), hello.extensions().count());
+    }
+}

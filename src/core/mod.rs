@@ -7,7 +7,8 @@
 //! Reading order: [`http`] (messages), [`proxy_protocol`] (whose a connection is), [`route`] and [`filter`] (what happens to a
 //! request), [`compress`] (what happens to an answer's body), [`balance`], [`queue`],
 //! [`server`] and [`fleet`] (who answers it), [`limit`], [`pattern`], [`termination`], [`stats`] and [`log`] (what is told
-//! about it), [`admin`] and [`web`] (what an operator may say, on a socket or a page).
+//! about it), [`tls`] (what a client says before it is encrypted), [`admin`] and [`web`] (what an operator may say, on a
+//! socket or a page).
 
 pub mod admin;
 pub mod balance;

@@ -315,7 +315,7 @@ impl Stream<'_> {
     ) -> Result<End, Failed> {
         let client_is_old = self.e.scratch.request.version() == Version::Http10;
         let hopeless = self.upload_is_hopeless(framing);
-        let mut down = Download::new(framing.body, !client_is_old && !self.e.http2);
+        let mut down = Download::new(framing.body, !client_is_old && !self.e.http2).encoded(self.encoding.take());
         let connection = &mut *self.connection;
         connection.place.entry.doing.set(Doing::Data);
         let scratch = &mut *self.e.scratch;
@@ -327,6 +327,7 @@ impl Stream<'_> {
         let bytes_in = &mut self.e.bytes_in;
         let bytes_out = &mut self.e.bytes_out;
         let mut active = None;
+        let (sent_before, head_bytes) = (*bytes_out, scratch.out.len() as u64);
         let cause = poll_fn(|cx| {
             if let Some(cause) = connection.place.entry.kill.get() {
                 return Poll::Ready(cause);
@@ -373,6 +374,9 @@ impl Stream<'_> {
         .await;
         if active.is_some() {
             self.e.latest = clock::now();
+        }
+        if self.bypasses {
+            self.count_bypassed((self.e.bytes_out - sent_before).saturating_sub(head_bytes));
         }
         if cause != Cause::Done {
             self.cut_visibly = framing.body == Body::Chunked && client_is_old;
