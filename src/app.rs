@@ -251,6 +251,7 @@ fn bind_contexts(
                 BindAddress::Tcp(a) => Some(*a),
                 BindAddress::Unix(_) => None,
             },
+            proxy_protocol: bind.proxy_protocol.clone(),
             tls,
             protocol: bind.protocol,
             name: bind.name.as_ref().map_or_else(|| bind.number.to_string(), ToString::to_string),

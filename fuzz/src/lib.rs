@@ -7,6 +7,8 @@ pub use lockgate::core;
 #[path = "../../src/core/http/h1/tests/invariants.rs"]
 pub mod http;
 
+#[path = "../../src/core/proxy_protocol/tests/invariants.rs"]
+pub mod proxy_protocol;
 #[path = "../../src/core/http/h2/invariants.rs"]
 pub mod http2;
 

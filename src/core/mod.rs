@@ -4,8 +4,8 @@
 //! `now`, chance as a seeded generator, and decisions go out as values. That is what lets them be tested, fuzzed,
 //! replayed and simulated. The only shared state are the atomics of [`fleet::live`], which workers touch.
 //!
-//! Reading order: [`http`] (messages), [`route`] and [`filter`] (what happens to a request),
-//! [`compress`] (what happens to an answer's body), [`balance`], [`queue`],
+//! Reading order: [`http`] (messages), [`proxy_protocol`] (whose a connection is), [`route`] and [`filter`] (what happens to a
+//! request), [`compress`] (what happens to an answer's body), [`balance`], [`queue`],
 //! [`server`] and [`fleet`] (who answers it), [`limit`], [`pattern`], [`termination`], [`stats`] and [`log`] (what is told
 //! about it), [`tls`] (what a client says before it is encrypted), [`admin`] and [`web`] (what an operator may say, on a
 //! socket or a page).
@@ -21,6 +21,7 @@ pub mod http;
 pub mod limit;
 pub mod log;
 pub mod pattern;
+pub mod proxy_protocol;
 pub mod queue;
 pub mod route;
 pub mod server;

@@ -187,6 +187,7 @@ mod tests {
             number: 1,
             name: None,
             address,
+            proxy_protocol: None,
             tls: None,
             protocol: Default::default(),
             backlog: 64,

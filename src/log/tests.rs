@@ -83,6 +83,7 @@ impl Log {
             severity: 6,
             format: None,
             asap: false,
+            announced: None,
             tls_session: None,
             frontend_address: None,
             server_source: None,

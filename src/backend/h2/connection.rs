@@ -41,6 +41,8 @@ pub struct Connection {
     tls: Option<Arc<ServerTls>>,
     /// The request's host that it was named after, if it was: it carries requests for no other.
     host: Option<Box<str>>,
+    /// Whose it is, if it may serve one client alone.
+    owner: Option<u64>,
     local: Option<SocketAddr>,
     opened: Instant,
     /// Requests at once, by configuration.
@@ -90,8 +92,13 @@ impl Connection {
     }
 
     /// Whether requests for that host may be sent on it.
-    pub(super) fn is_for(&self, host: Option<&str>) -> bool {
-        self.host.is_none() || self.host.as_deref() == host
+    pub(super) fn is_for(&self, host: Option<&str>, owner: Option<u64>) -> bool {
+        self.owner == owner && (self.host.is_none() || self.host.as_deref() == host)
+    }
+
+    /// Whose it is, if it may serve one client alone.
+    pub(super) fn owner(&self) -> Option<u64> {
+        self.owner
     }
 
     /// When it stood.
@@ -200,6 +207,8 @@ pub(super) struct Terms {
     pub to: ConnectTo,
     pub tls: Option<Arc<ServerTls>>,
     pub host: Option<Box<str>>,
+    /// Whose it is, if it may serve one client alone.
+    pub owner: Option<u64>,
     pub local: Option<SocketAddr>,
     pub http2: Http2ToServers,
     pub limits: HttpLimits,
@@ -237,6 +246,7 @@ where
         to: terms.to,
         tls: terms.tls,
         host: terms.host,
+        owner: terms.owner,
         local: terms.local,
         opened: now,
         most: terms.http2.max_streams,

@@ -19,6 +19,8 @@ use crate::tls::Connectors;
 pub(super) struct Opening {
     /// The host it will be named after, if it will.
     pub(super) host: Option<Box<str>>,
+    /// Whose it will be, if it may serve one client alone.
+    pub(super) owner: Option<u64>,
     outcome: RefCell<Option<Result<Rc<Connection>, Rc<ConnectError>>>>,
     wakers: RefCell<Vec<Waker>>,
     waiting: Cell<u32>,
@@ -27,9 +29,10 @@ pub(super) struct Opening {
 }
 
 impl Opening {
-    /// Nobody waits for it yet. `host`: it will be named after that request's host, and be for no other.
-    pub fn new(host: Option<Box<str>>) -> Opening {
-        Opening { host, ..Opening::default() }
+    /// Nobody waits for it yet. `host`: it will be named after that request's host, and be for no other. `owner`: it is
+    /// for that client alone.
+    pub fn new(host: Option<Box<str>>, owner: Option<u64>) -> Opening {
+        Opening { host, owner, ..Opening::default() }
     }
 
     /// Whether one more may wait for it.
@@ -99,6 +102,10 @@ pub struct Wanted {
     pub server: ServerView,
     /// The host of the request that asks first; empty when it has none.
     pub host: Box<str>,
+    /// What is said before anything else; nothing most often.
+    pub first: Vec<u8>,
+    /// The client it may serve alone.
+    pub owner: Option<u64>,
     /// What TLS is made from.
     pub connectors: Arc<Connectors>,
     /// Which of the source addresses has its turn.
@@ -110,10 +117,10 @@ pub struct Wanted {
 /// Opens a connection to a server, TLS and greeting included: the connection within `timeouts.connect`, TLS within
 /// `timeouts.handshake`, the greeting within `timeouts.connect` again.
 pub(super) async fn open(wanted: Wanted) -> Result<Rc<Connection>, ConnectError> {
-    let Wanted { view, server, host, connectors, turn, shard } = wanted;
+    let Wanted { view, server, host, first, owner, connectors, turn, shard } = wanted;
     let Some(to) = server.address.clone() else { return Err(ConnectError::Timeout) };
     let timeouts = view.spec.timeouts;
-    let mut io = connect::connect(&to, &view.spec.source, turn, timeouts.connect).await?;
+    let mut io = connect::connect(&to, &view.spec.source, turn, &first, timeouts.connect).await?;
     let mut named_after = None;
     if let Some(tls) = &server.tls {
         let connector = connectors.get(tls, clock::now()).map_err(ConnectError::Connector)?;
@@ -131,6 +138,7 @@ pub(super) async fn open(wanted: Wanted) -> Result<Rc<Connection>, ConnectError>
         to,
         tls: server.tls.clone(),
         host: named_after,
+        owner,
         http2: view.spec.http2,
         limits: view.spec.limits,
         live: server.live.clone(),

@@ -33,6 +33,8 @@ pub struct Whose<'a> {
     pub spec: &'a BackendSpec,
     /// The request's host.
     pub host: Option<&'a str>,
+    /// The client, when the server takes a connection for that client's alone.
+    pub owner: Option<u64>,
     /// When older connections failed the request.
     pub newer_than: Option<Instant>,
 }
@@ -41,6 +43,8 @@ pub struct Whose<'a> {
 #[derive(Debug, Default)]
 pub struct Connections {
     servers: Vec<Vec<Rc<OfServer>>>,
+    /// Some of them serve, or served, one client alone.
+    owned: bool,
 }
 
 /// The connections to one server.
@@ -70,24 +74,25 @@ impl Connections {
     /// A place on a connection to the server that is `wanted`, or one to wait for. With `newer_than` only on connections
     /// that were opened after that: older ones have failed this request. Runs on a worker: opening is a task of it.
     pub fn ask(&mut self, wanted: impl FnOnce() -> Wanted, server: &ServerView, whose: Whose<'_>) -> Asked {
+        self.owned |= whose.owner.is_some();
         let of = self.of(server.id);
         of.belong_to(server);
         of.keeping.set(Some(whose.spec.pool));
         of.forget_leaving(server);
         let recent = |c: &Connection| whose.newer_than.is_none_or(|since| c.opened() >= since);
-        let fits = |c: &Rc<Connection>| recent(c) && c.is_for(whose.host);
+        let fits = |c: &Rc<Connection>| recent(c) && c.is_for(whose.host, whose.owner);
         let place = of.standing.borrow().iter().filter(|c| fits(c)).find_map(|c| c.place());
         if let Some(place) = place {
             return Asked::Place(place);
         }
         let most = of.most.get().unwrap_or(u32::MAX).min(whose.spec.http2.max_streams);
-        let fits = |o: &Opening| o.host.is_none() || o.host.as_deref() == whose.host;
+        let fits = |o: &Opening| o.owner == whose.owner && (o.host.is_none() || o.host.as_deref() == whose.host);
         if let Some(opening) = of.opening.borrow().iter().find(|o| o.has_room(most) && fits(o)) {
             return Asked::Wait { waiting: opening.wait(), fresh: false };
         }
         let by_host = server.tls.as_ref().is_some_and(|tls| tls.sni == Sni::RequestHost);
         let host = whose.host.filter(|_| by_host).map(Box::from);
-        let opening = Rc::new(Opening::new(host));
+        let opening = Rc::new(Opening::new(host, whose.owner));
         let waiting = opening.wait();
         of.opening.borrow_mut().push(opening.clone());
         tokio::task::spawn_local(OfServer::open(of.clone(), opening, wanted()));
@@ -119,6 +124,22 @@ impl Connections {
     /// Closes all idle connections to a server; those with requests on them end with these.
     pub fn close(&mut self, id: ServerId) {
         self.of(id).close();
+    }
+
+    /// Closes the connections of a client that has gone.
+    pub fn forget(&mut self, owner: u64) {
+        if !self.owned {
+            return;
+        }
+        for of in self.servers.iter().flatten() {
+            of.standing.borrow_mut().retain(|connection| {
+                let goes = connection.owner() == Some(owner);
+                if goes {
+                    connection.leave();
+                }
+                !goes
+            });
+        }
     }
 
     /// Connections that stand, for reports and tests.

@@ -80,11 +80,13 @@ fn ask(connections: &mut Connections, view: &Arc<BackendView>) -> Asked {
         view: view.clone(),
         server: view.servers[0].clone(),
         host: "a.example".into(),
+        first: Vec::new(),
+        owner: None,
         connectors: Arc::default(),
         turn: 0,
         shard: Shard(0),
     };
-    connections.ask(wanted, &view.servers[0], Whose { spec: &view.spec, host: None, newer_than: None })
+    connections.ask(wanted, &view.servers[0], Whose { spec: &view.spec, host: None, owner: None, newer_than: None })
 }
 
 async fn place(connections: &mut Connections, view: &Arc<BackendView>) -> Result<Place, Rc<ConnectError>> {

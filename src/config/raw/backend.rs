@@ -7,6 +7,7 @@ use super::agent::AgentChoice;
 use super::check::CheckChoice;
 use super::compression::CompressionChoice;
 use super::frontend::{HeaderRule, OffWord};
+use super::proxy_protocol::SendProxyChoice;
 use super::server_tls::ServerTlsChoice;
 use super::text::{Address, Algorithm, Duration, FilePath, Ip, Size, Text};
 use super::{AnswerLimits, At, Named, OneOrMany, Opt};
@@ -49,6 +50,8 @@ pub(in crate::config) struct Backend {
     pub http2: Opt<ServerHttp2>,
     /// Source addresses of connections to servers. Default: the kernel chooses.
     pub source: Opt<OneOrMany<Ip>>,
+    /// `send_proxy` of every server.
+    pub send_proxy: Opt<SendProxyChoice>,
     /// How servers are checked, or `off`: servers are then taken as up.
     pub health_check: Opt<CheckChoice>,
     /// Whether every check whose result is news is logged. Default: false.
@@ -307,6 +310,9 @@ pub(in crate::config) struct Server {
     pub disabled: Opt<bool>,
     /// Its value of the persistence cookie. Default: its name.
     pub cookie: Opt<Text>,
+    /// How it is told who connects: a PROXY header, `v1`, `v2` or a map, begins each connection to it, which then serves
+    /// one client only; or `off`. Default: off.
+    pub send_proxy: Opt<SendProxyChoice>,
     /// What differs from the backend's check, or `off`: the server is then taken as up.
     pub health_check: Opt<CheckChoice>,
     /// What differs from the backend's agent, or `off`: a program beside the server that says how it wants to be treated.

@@ -10,6 +10,7 @@ pub mod template;
 
 use regex::bytes::Regex;
 
+use crate::core::proxy_protocol::Sample;
 use crate::core::tls::TlsSample;
 
 pub use capture::{capture_request, capture_response, strip_captured_request};
@@ -83,6 +84,8 @@ pub enum TemplatePiece {
     Query,
     /// `%[method]`
     Method,
+    /// `%[fc_pp_authority]` and its kin: what the connection's PROXY header said besides addresses.
+    Announced(Sample),
     /// `%[header(NAME)]`: the request's field, empty when absent.
     Header(Box<str>),
     /// `%[ssl_c_s_dn]`, `%[ja4]`, …: something of the client's TLS, empty in clear text.

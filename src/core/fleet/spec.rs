@@ -18,6 +18,7 @@ use crate::core::http::h2::Http2Limits;
 use crate::core::limit::RateLimitSpec;
 use crate::core::log::format::LogFormat;
 use crate::core::pattern::DenyRule;
+use crate::core::proxy_protocol::SendSpec;
 use crate::core::route::{FixedAnswer, Route};
 use crate::core::web::PageSpec;
 
@@ -135,6 +136,8 @@ pub struct ClientTimeouts {
     pub keepalive: Duration,
     /// Inactivity of a client that is to send a body or to take an answer.
     pub client: Duration,
+    /// The PROXY header.
+    pub proxy_header: Duration,
     /// The TLS handshake.
     pub handshake: Duration,
     /// How long a tarpitted request is held.
@@ -264,6 +267,8 @@ pub struct BackendSpec {
 /// `default-server`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerDefaults {
+    /// How it is told who connects.
+    pub send_proxy: Option<SendSpec>,
     /// What is spoken to it.
     pub protocol: ServerProtocol,
     /// Its check, if it asks for one and the backend has not switched them off.
@@ -287,6 +292,7 @@ pub struct ServerDefaults {
 impl Default for ServerDefaults {
     fn default() -> ServerDefaults {
         ServerDefaults {
+            send_proxy: None,
             protocol: ServerProtocol::H1,
             check: None,
             observe: None,
@@ -391,6 +397,8 @@ pub struct ServerSpec {
     pub disabled: bool,
     /// Value of the persistence cookie; its name when absent.
     pub cookie: Option<Box<str>>,
+    /// How it is told who connects. HAProxy: `send-proxy`.
+    pub send_proxy: Option<SendSpec>,
     /// Its check; `None` when it is not checked and taken as up.
     pub check: Option<Arc<CheckSpec>>,
     /// The server whose state it takes over instead of checks of its own, as `backend/server`. HAProxy: `track`.

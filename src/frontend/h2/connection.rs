@@ -34,8 +34,21 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Serves a connection that turned out to be HTTP/2; what was read of it is in its buffer.
 pub async fn serve(worker: &Rc<Worker>, connection: Connection) {
-    let Connection { io, buffer, deadline, place, bind, peer, accepted, handshake_ms, idle_since, places, .. } =
-        connection;
+    let Connection {
+        io,
+        buffer,
+        deadline,
+        place,
+        bind,
+        peer,
+        announced,
+        owner,
+        accepted,
+        handshake_ms,
+        idle_since,
+        places,
+        ..
+    } = connection;
     let Client::H1(io) = io else { return };
     let Some(frontend) = worker.snapshot().frontends.get(bind.frontend).cloned() else { return };
     bind.count(&frontend.live, worker.shard, Counter::H2Sess);
@@ -50,6 +63,8 @@ pub async fn serve(worker: &Rc<Worker>, connection: Connection) {
         place,
         bind,
         peer,
+        announced,
+        owner,
         accepted,
         handshake_ms,
         idle_since,
@@ -284,6 +299,7 @@ impl Driver<'_> {
         let own = &mut self.connection;
         let now = clock::now();
         let place = worker.registry.enter(worker.index, &own.bind, own.peer, now, clock::wall());
+        place.entry.destination.set(own.place.entry.destination.get());
         place.entry.role.set(Role::Carried);
         let deadline = self.link.enter(now + self.frontend.spec.timeouts.request);
         let connection = Connection {
@@ -293,6 +309,8 @@ impl Driver<'_> {
             place,
             bind: own.bind.clone(),
             peer: own.peer,
+            announced: own.announced.clone(),
+            owner: own.owner,
             accepted: own.accepted,
             handshake_ms: own.handshake_ms,
             // HAProxy: with HTTP/2 the idle time counts from the request before.

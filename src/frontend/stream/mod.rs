@@ -1,8 +1,8 @@
 //! One request, in phases. [`handle`] is the order of the work; each phase has its file.
 //!
 //! `head` reads it, `rules` understands, limits and routes it, `local` and `page` answer what is answered here, `attempt`
-//! finds a server, `exchange` (with `upload`, `download`, `encode` and `numbers`) or `over_h2` talks to it, `finish` counts
-//! and logs.
+//! finds a server (`introduce` says what one is told of the client), `exchange` (with `upload`, `download`, `encode` and
+//! `numbers`) or `over_h2` talks to it, `finish` counts and logs.
 //! `multiplexed` is what differs for HTTP/2 clients; the rest is the same for all.
 
 mod attempt;
@@ -11,6 +11,7 @@ mod encode;
 mod exchange;
 mod finish;
 mod head;
+mod introduce;
 mod local;
 mod multiplexed;
 mod numbers;

@@ -18,7 +18,7 @@ use crate::core::termination::{Cause, Phase};
 use crate::core::text;
 use crate::core::tls::TlsFacts;
 use crate::core::web::{Page, target};
-use crate::frontend::connection::millis;
+use crate::frontend::connection::{Connection, millis};
 use crate::frontend::registry::Doing;
 use crate::runtime::clock;
 
@@ -83,9 +83,9 @@ impl Stream<'_> {
         capture(scratch, spec);
         filter::strip_captured_request(&mut scratch.request, &spec.capture);
         hop::strip_hop_by_hop(&mut scratch.request, self.framing.upgrade.is_some());
-        let tls = self.connection.io.is_tls();
+        let tls = self.connection.is_secure();
         let peer = self.connection.peer.map_or(IpAddr::from([127, 0, 0, 1]), |p| p.ip());
-        let port = self.connection.bind.address.map_or(0, |a| a.port());
+        let port = self.connection.destination_port().unwrap_or(0);
         forwarded::apply_forwarded(&mut scratch.request, peer, trusted, tls, port, &spec.forward);
         if let (Some(header), false) = (&spec.request_id.header, scratch.id.is_empty()) {
             hop::remove_with_aliases(&mut scratch.request, header.as_bytes());
@@ -230,7 +230,7 @@ impl Stream<'_> {
         let facts = RouteFacts {
             head: &self.e.scratch.request,
             host: &self.e.scratch.host,
-            tls: tls_facts.is_some(),
+            tls: self.connection.is_secure(),
             tls_facts: tls_facts.as_deref(),
             client: self.client_ip(),
             patterns: &self.worker.shared.patterns,
@@ -266,6 +266,7 @@ impl Stream<'_> {
                 let scratch = &mut *self.e.scratch;
                 scratch.text.clear();
                 let context = template_context(
+                    self.connection,
                     self.e.client,
                     tls_facts.as_deref(),
                     (&spec.name, "", ""),
@@ -293,7 +294,15 @@ impl Stream<'_> {
         let scratch = &mut *self.e.scratch;
         let tls = self.connection.io.tls_facts();
         let names = (frontend, backend, "");
-        let context = template_context(self.e.client, tls.as_deref(), names, &scratch.id, &scratch.host, &original);
+        let context = template_context(
+            self.connection,
+            self.e.client,
+            tls.as_deref(),
+            names,
+            &scratch.id,
+            &scratch.host,
+            &original,
+        );
         let refused = filter::apply_rules(&mut scratch.request, rules, &context);
         self.count_refused_rewrites(refused);
     }
@@ -311,8 +320,15 @@ impl Stream<'_> {
         let names = (frontend, backend.map_or("", |b| &b.spec.name[..]), server.map_or("", |s| &s.spec.name[..]));
         let scratch = &mut *self.e.scratch;
         let tls = self.connection.io.tls_facts();
-        let context =
-            template_context(self.e.client, tls.as_deref(), names, &scratch.id, &scratch.host, &scratch.request);
+        let context = template_context(
+            self.connection,
+            self.e.client,
+            tls.as_deref(),
+            names,
+            &scratch.id,
+            &scratch.host,
+            &scratch.request,
+        );
         let refused = filter::apply_rules(&mut scratch.response, rules, &context);
         self.count_refused_rewrites(refused);
     }
@@ -334,6 +350,7 @@ impl Stream<'_> {
 }
 
 fn template_context<'a>(
+    connection: &'a Connection,
     client: Option<std::net::SocketAddr>,
     tls_facts: Option<&'a TlsFacts>,
     (frontend, backend, server): (&'a str, &'a str, &'a str),
@@ -341,8 +358,8 @@ fn template_context<'a>(
     host: &'a str,
     request: &'a Head,
 ) -> TemplateContext<'a> {
-    let tls = tls_facts.is_some();
-    TemplateContext { client, frontend, backend, server, request_id: id, tls, tls_facts, host, request }
+    let (tls, announced) = (connection.is_secure(), connection.tlvs());
+    TemplateContext { client, frontend, backend, server, request_id: id, tls, tls_facts, host, announced, request }
 }
 
 fn take_or_make_id(rng: &mut fastrand::Rng, spec: &RequestIdSpec, trusted: bool, scratch: &mut super::Scratch) {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::variable::{EXPRESSIONS, Flags, VARIABLES, Variable, Wants};
 use super::{LineFormat, Piece};
+use crate::core::proxy_protocol::Sample;
 use crate::core::tls::TlsSample;
 
 /// Why a format cannot be read.
@@ -126,6 +127,7 @@ impl<'t> Reader<'t> {
             let known = EXPRESSIONS.iter().find(|(name, _)| *name == inside);
             known
                 .map(|(_, variable)| *variable)
+                .or_else(|| Sample::parse(inside).map(Variable::Announced))
                 .or_else(|| TlsSample::parse(inside).map(Variable::Tls))
                 .ok_or_else(|| FormatError { at, trouble: FormatTrouble::Expression(inside.into()) })?
         } else {

@@ -1,5 +1,6 @@
 //! The variables of format strings, and the flags that change how they are written.
 
+use crate::core::proxy_protocol::Sample;
 use crate::core::tls::TlsSample;
 
 /// What stands for a value in a format string, by HAProxy's name.
@@ -81,6 +82,8 @@ pub enum Variable {
     TlsResumed,
     /// `%[ssl_fc_sni]`
     TlsServerName,
+    /// `%[fc_pp_authority]` and others
+    Announced(Sample),
     /// `%[ssl_c_s_dn]`, `%[ja4]`, …
     Tls(TlsSample),
 }

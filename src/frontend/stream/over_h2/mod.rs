@@ -89,16 +89,19 @@ impl Stream<'_> {
         loop {
             let turn = self.worker.source_turn.get();
             let host = &self.e.scratch.host;
+            let owner = self.owner(server);
             let wanted = || Wanted {
                 view: view.clone(),
                 server: server.clone(),
                 host: host.as_str().into(),
+                first: self.introduction(server),
+                owner,
                 connectors: self.worker.connectors.clone(),
                 turn,
                 shard,
             };
             let host = Some(host.as_str()).filter(|host| !host.is_empty());
-            let whose = Whose { spec: &view.spec, host, newer_than: self.failed_at };
+            let whose = Whose { spec: &view.spec, host, owner, newer_than: self.failed_at };
             let asked = self.worker.pool.borrow_mut().h2.ask(wanted, server, whose);
             let place = match asked {
                 Asked::Place(place) => Some(place),
