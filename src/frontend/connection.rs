@@ -11,7 +11,9 @@ use rustls::ServerConfig;
 
 use super::registry::{Doing, Registered};
 use super::stream::{self, Next};
+use super::tcp;
 use super::worker::{BindContext, Counted, Worker};
+use crate::core::fleet::mode::Mode;
 use crate::core::fleet::snapshot::FrontendView;
 use crate::core::log::httplog::FailedConnection;
 use crate::core::log::severity;
@@ -128,6 +130,7 @@ pub fn start(worker: &Rc<Worker>, bind: Rc<BindContext>, arrival: Arrival, mut h
     let place = worker.registry.enter(worker.index, &bind, peer, accepted, clock::wall());
     let worker = worker.clone();
     let within = frontend.spec.timeouts.request;
+    let is_tcp = frontend.spec.mode() == Mode::Tcp;
     let connection = move |io, place, bind, now, handshake_ms| Connection {
         io,
         buffer: Buffer::default(),
@@ -143,6 +146,11 @@ pub fn start(worker: &Rc<Worker>, bind: Rc<BindContext>, arrival: Arrival, mut h
         _places: places,
     };
     let Some(config) = bind.tls.clone() else {
+        if is_tcp {
+            let connection = connection(ClientIo::Plain(socket), place, bind, accepted, 0);
+            tokio::task::spawn_local(tcp::serve(worker, connection, held));
+            return;
+        }
         bind.count(&frontend.live, worker.shard, Counter::H1Sess);
         let connection = connection(ClientIo::Plain(socket), place, bind, accepted, 0);
         tokio::task::spawn_local(serve(worker, connection, held));
@@ -155,7 +163,11 @@ pub fn start(worker: &Rc<Worker>, bind: Rc<BindContext>, arrival: Arrival, mut h
         drop((frontend, config));
         let Some(io) = shaken else { return };
         let now = clock::now();
-        serve(worker, connection(io, place, bind, now, millis(now - accepted)), held).await;
+        let connection = connection(io, place, bind, now, millis(now - accepted));
+        match is_tcp {
+            true => tcp::serve(worker, connection, held).await,
+            false => serve(worker, connection, held).await,
+        }
     });
 }
 
@@ -318,7 +330,9 @@ async fn handshake(
         Ok(stream) => {
             let resumed = tls::acceptor::is_resumed(&stream);
             counters.inc(worker.shard, if resumed { Counter::TlsResumed } else { Counter::TlsFull });
-            bind.count(&frontend.live, worker.shard, Counter::H1Sess);
+            if frontend.spec.mode() == Mode::Http {
+                bind.count(&frontend.live, worker.shard, Counter::H1Sess);
+            }
             Some(ClientIo::Tls(Box::new(stream)))
         }
         Err(error) => {

@@ -8,5 +8,6 @@ pub mod connection;
 pub mod registry;
 mod report;
 pub mod stream;
+pub mod tcp;
 pub mod tunnel;
 pub mod worker;

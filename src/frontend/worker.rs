@@ -32,6 +32,7 @@ use crate::runtime::buffer::BufferShelf;
 use crate::runtime::clock;
 use crate::runtime::shared::Shared;
 use crate::runtime::socket::Socket;
+use crate::runtime::splice::PipeShelf;
 use crate::runtime::throttle::Throttles;
 use crate::runtime::worker::{Handover, WorkerHandle, WorkerOrder};
 
@@ -128,6 +129,8 @@ pub struct Worker {
     pub shelf: BufferShelf,
     /// Idle server connections.
     pub pool: RefCell<Pool>,
+    /// Pipes for sessions that move much.
+    pub pipes: Rc<PipeShelf>,
     /// Log lines; added by [`Worker::with_log`].
     log: RefCell<WorkerLog>,
     /// What the log targets' formats show that has to be found out for them.
@@ -243,6 +246,7 @@ pub async fn run(parts: WorkerParts) {
         shared,
         shelf: BufferShelf::default(),
         pool: RefCell::new(Pool::default()),
+        pipes: Rc::new(PipeShelf::default()),
         log_wants: log.wants(),
         log: RefCell::new(log),
         log_waits: Notify::new(),

@@ -69,6 +69,7 @@ fn backend(rng: &mut Rng, number: u32) -> BackendSpec {
         response_rules: vec![],
         servers: (0..rng.u32(1..=6)).map(|n| Arc::new(server(rng, n, capped))).collect(),
         server_defaults: ServerDefaults::default(),
+        tcp: None,
     }
 }
 

@@ -9,6 +9,7 @@ use crate::config::document::NodeId;
 use crate::config::raw::At;
 use crate::config::raw::check::{CheckChoice, CheckTlsChoice, CheckType, HealthCheck};
 use crate::config::shape::shorten;
+use crate::core::fleet::mode::Mode;
 use crate::core::fleet::spec::ServerAddress;
 use crate::core::health::{CheckKind, CheckSpec, CheckTls, HttpCheck};
 use crate::core::units::render_duration;
@@ -40,16 +41,21 @@ impl Lowering<'_> {
     /// Puts the layers of a check together, the outermost first; `None` when it is off. Without any layer the default
     /// check is made.
     pub fn check(&mut self, written: &[Option<&At<CheckChoice>>], completeness: Completeness) -> Option<CheckSpec> {
-        let mut layers = Vec::new();
+        let (mut layers, mut own) = (Vec::new(), Vec::new());
         let mut off = false;
-        for layer in written.iter().flatten() {
+        for (place, layer) in written.iter().enumerate() {
+            let Some(layer) = layer else { continue };
             match &***layer {
                 CheckChoice::Off(_) => {
                     layers.clear();
+                    own.clear();
                     off = true;
                 }
                 CheckChoice::On(check) => {
                     layers.push(&**check);
+                    if place > 0 {
+                        own.push(&**check);
+                    }
                     off = false;
                 }
             }
@@ -57,7 +63,7 @@ impl Lowering<'_> {
         if off {
             return None;
         }
-        let layers = Layers(layers);
+        let (layers, own) = (Layers(layers), Layers(own));
         let interval = self.interval(layers.pick(|c| c.interval.as_ref()), INTERVAL_DEFAULT);
         let fastinter = self.interval(layers.pick(|c| c.fastinter.as_ref()), interval);
         let downinter = self.interval(layers.pick(|c| c.downinter.as_ref()), interval);
@@ -69,7 +75,7 @@ impl Lowering<'_> {
             self.error(at.id(), "nothing can be checked at this address").help("remove it to check the server itself");
         }
         Some(CheckSpec {
-            kind: self.check_kind(&layers),
+            kind: if self.only_connects(&own) { CheckKind::Tcp } else { self.check_kind(&layers) },
             interval,
             fastinter,
             downinter,
@@ -136,6 +142,22 @@ impl Lowering<'_> {
             return CheckKind::Tcp;
         }
         CheckKind::Http(self.http_check(layers))
+    }
+
+    /// Whether a check of a server in TCP mode is the connection alone: unless the backend or the server says otherwise.
+    /// What `defaults` say of checks is meant for HTTP.
+    fn only_connects(&self, own: &Layers<'_>) -> bool {
+        let asks = |c: &HealthCheck| {
+            let host = c.host.is_some() && c.tls.is_none();
+            c.method.is_some()
+                || c.path.is_some()
+                || host
+                || c.headers.is_some()
+                || c.expect.is_some()
+                || c.body.is_some()
+        };
+        let said = own.pick(|c| c.kind.as_ref()).is_some() || own.0.iter().any(|c| asks(c));
+        self.mode == Mode::Tcp && !said
     }
 
     fn http_check(&mut self, layers: &Layers<'_>) -> HttpCheck {

@@ -13,6 +13,7 @@ use super::captured::stamp;
 use super::command::StreamQuery;
 use super::texts;
 use crate::core::fleet::Refusal;
+use crate::core::fleet::mode::Mode;
 
 /// One stream, as its worker tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct StreamRow {
     pub id: u64,
     /// When it began.
     pub began_at: SystemTime,
+    /// What its frontend understands, and its backend.
+    pub mode: Mode,
     /// How long ago that was.
     pub age: Duration,
     /// The client; `None` on a unix socket.
@@ -158,7 +161,7 @@ fn write_full(stream: &StreamRow, zone: &TimeZone, out: &mut String) -> std::fmt
     let expires = stream.expires_in().map_or_else(|| "<NEVER>".to_owned(), human_time);
     write!(out, "  task=0x{id:x} (state=0x00 nice=0 calls={} rate={} ", stream.requests, stream.rate())?;
     writeln!(out, "exp={expires} tid={}(1/0) age={})", (id >> 40).saturating_sub(1), human_time(stream.age))?;
-    if stream.backend.is_some() || !stream.request.is_empty() {
+    if stream.mode == Mode::Http && (stream.backend.is_some() || !stream.request.is_empty()) {
         let (request, response) = stream.state.messages();
         let method = method_number(stream.request.split(' ').next().unwrap_or_default());
         writeln!(
@@ -167,9 +170,10 @@ fn write_full(stream: &StreamRow, zone: &TimeZone, out: &mut String) -> std::fmt
         )?;
     }
     let client = (protocol(stream.source), if stream.tls { "SSL" } else { "RAW" });
-    write_side(("scf", "co0", "LISTENER"), id, Some(client), stream.client_expires_in, out)?;
+    let mux = if stream.mode == Mode::Http { "H1" } else { "PASS" };
+    write_side(("scf", "co0", "LISTENER", mux), id, Some(client), stream.client_expires_in, out)?;
     let server = stream.server.as_ref().map(|_| (protocol(stream.server_address), "RAW"));
-    write_side(("scb", "co1", "SERVER"), id, server, stream.server_expires_in, out)?;
+    write_side(("scb", "co1", "SERVER", mux), id, server, stream.server_expires_in, out)?;
     for (name, total) in [("req", stream.bytes_in), ("res", stream.bytes_out)] {
         writeln!(out, "  {name}=0x{id:x} (f=0x0 an=0x0 pipe=0 tofwd=0 total={total})")?;
         writeln!(out, "      an_exp=<NEVER> buf=0x{id:x} data=(nil) o=0 p=0 i=0 size=0")?;
@@ -182,9 +186,10 @@ fn write_full(stream: &StreamRow, zone: &TimeZone, out: &mut String) -> std::fmt
 /// Where it came in, and where it goes.
 fn write_places(stream: &StreamRow, out: &mut String) -> std::fmt::Result {
     let (name, iid) = &stream.frontend;
-    writeln!(out, "  frontend={name} (id={iid} mode=http), listener=? (id=1) addr={}", peer(stream.destination))?;
+    let mode = stream.mode.word();
+    writeln!(out, "  frontend={name} (id={iid} mode={mode}), listener=? (id=1) addr={}", peer(stream.destination))?;
     match &stream.backend {
-        Some((name, iid)) => writeln!(out, "  backend={name} (id={iid} mode=http)")?,
+        Some((name, iid)) => writeln!(out, "  backend={name} (id={iid} mode={mode})")?,
         None => writeln!(out, "  backend=<NONE> (id=-1 mode=-)")?,
     }
     match &stream.server {
@@ -193,9 +198,9 @@ fn write_places(stream: &StreamRow, out: &mut String) -> std::fmt::Result {
     }
 }
 
-/// One end of a stream: its names, its protocol and transport if there is a connection, and when it times out.
+/// One end of a stream: its names and what speaks on it, its protocol and transport if there is a connection, and when it times out.
 fn write_side(
-    (name, connection, target): (&str, &str, &str),
+    (name, connection, target, mux): (&str, &str, &str, &str),
     id: u64,
     over: Option<(&str, &str)>,
     expires: Option<Duration>,
@@ -209,7 +214,7 @@ fn write_side(
         );
     };
     writeln!(out, "  {name}=0x{id:x} flags=0x0 state=EST endp=CONN,0x{id:x},0x0 sub=1 rex={expires} wex=<NEVER>")?;
-    write!(out, "      {connection}=0x{id:x} ctrl={protocol} xprt={transport} mux=H1 data=STRM ")?;
+    write!(out, "      {connection}=0x{id:x} ctrl={protocol} xprt={transport} mux={mux} data=STRM ")?;
     writeln!(out, "target={target}:0x{id:x}")?;
     writeln!(out, "      flags=0x0 fd=-1 fd.state=0 updt=0 fd.tmask=0x0")
 }

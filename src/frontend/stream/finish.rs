@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{End, Epilogue, Next, Stream, Tunnel};
 use crate::core::fleet::live::BackendTimes;
+use crate::core::fleet::mode::Mode;
 use crate::core::limit::RequestEnd;
 use crate::core::log::record::{ConnectionCounts, Record, RequestLine};
 use crate::core::log::severity;
@@ -254,6 +255,7 @@ impl Epilogue {
         let response_captures =
             has(scratch.response_captures.len(), spec.capture.response.len()).then_some(&scratch.response_captures[..]);
         let record = Record {
+            mode: Mode::Http,
             client: self.client,
             accepted_us: self.accepted_us,
             frontend: &spec.name,

@@ -84,6 +84,7 @@ pub(crate) fn backend(name: &str, servers: Vec<ServerSpec>) -> BackendSpec {
         response_rules: vec![],
         servers: servers.into_iter().map(Arc::new).collect(),
         server_defaults: ServerDefaults::default(),
+        tcp: None,
     }
 }
 
