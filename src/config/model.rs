@@ -11,6 +11,7 @@ use crate::core::fleet::spec::{FleetSpec, FrontendIndex};
 pub use crate::core::limit::process::ProcessLimits;
 pub use crate::core::log::format::LogFormat;
 use crate::core::pattern::PatternSpec;
+pub use crate::core::tls::names::TlsVersion;
 
 /// A configuration that cannot be wrong.
 #[derive(Debug, Clone)]
@@ -199,13 +200,4 @@ pub struct BindTls {
     pub min_version: TlsVersion,
     /// Newest version offered; TLS 1.3 by default.
     pub max_version: TlsVersion,
-}
-
-/// TLS versions that exist here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TlsVersion {
-    /// 1.2
-    V1_2,
-    /// 1.3
-    V1_3,
 }

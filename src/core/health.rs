@@ -7,7 +7,10 @@
 pub mod agent;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::core::tls::ServerTls;
 
 /// One server's health check, as configured (`health_check`). HAProxy: `option httpchk`, `check`, `inter`, `rise`, `fall`.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,8 +33,8 @@ pub struct CheckSpec {
     pub address: Option<IpAddr>,
     /// Checked at this port instead of the server's.
     pub port: Option<u16>,
-    /// Checked over TLS.
-    pub tls: Option<CheckTls>,
+    /// Checked over TLS: as the server is spoken to, or otherwise.
+    pub tls: Option<Arc<ServerTls>>,
 }
 
 /// What a check asks.
@@ -73,17 +76,6 @@ impl PartialEq for HttpCheck {
             && self.disable_on_404 == other.disable_on_404
             && self.body.as_ref().map(|r| r.as_str()) == other.body.as_ref().map(|r| r.as_str())
     }
-}
-
-/// TLS of a check.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckTls {
-    /// Server name sent and, when verifying, expected in the certificate.
-    pub server_name: Option<Box<str>>,
-    /// Whether the certificate chain must lead to a trusted root.
-    pub verify: bool,
-    /// PEM bundle of trusted roots; the system's when absent.
-    pub ca_file: Option<std::path::PathBuf>,
 }
 
 /// What became of one check. HAProxy: `check_status`, `check_code`, `check_duration`, `last_chk`.

@@ -8,20 +8,19 @@
 use std::cell::Cell;
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::{DnsName, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, UnixStream};
-use tokio_rustls::TlsConnector;
 
 use crate::core::fleet::snapshot::ConnectTo;
-use crate::core::health::{CheckKind, CheckOutcome, CheckSpec, CheckStatus, CheckTls};
+use crate::core::health::{CheckKind, CheckOutcome, CheckSpec, CheckStatus};
+use crate::core::tls::ServerTls;
 use crate::runtime::clock;
-use crate::tls::HandshakeError;
+use crate::tls::{Connectors, verifier};
 
 pub mod agent;
-mod client_configs;
 mod http;
 pub mod hyper_io;
 
@@ -32,10 +31,10 @@ mod tests;
 const TEXT_MAX_CHARS: usize = 120;
 
 /// Does one check of the server at `to` (check address and port already applied), within `check.timeout`.
-pub async fn probe(check: &CheckSpec, to: &ConnectTo) -> CheckOutcome {
+pub async fn probe(check: &CheckSpec, to: &ConnectTo, connectors: &Connectors) -> CheckOutcome {
     let start = clock::now();
     let progress = Progress { layer: Cell::new(Layer::Connection), code: Cell::new(None) };
-    let verdict = match tokio::time::timeout(check.timeout, attempt(check, to, &progress)).await {
+    let verdict = match tokio::time::timeout(check.timeout, attempt(check, to, connectors, &progress)).await {
         Ok(verdict) => verdict,
         Err(_) => progress.timed_out(),
     };
@@ -89,14 +88,14 @@ impl Progress {
 trait Transport: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Transport for T {}
 
-async fn attempt(check: &CheckSpec, to: &ConnectTo, progress: &Progress) -> Verdict {
+async fn attempt(check: &CheckSpec, to: &ConnectTo, connectors: &Connectors, progress: &Progress) -> Verdict {
     let mut transport = match connect(check, to).await {
         Ok(transport) => transport,
         Err(verdict) => return verdict,
     };
     if let Some(tls) = &check.tls {
         progress.layer.set(Layer::Handshake);
-        transport = match shake_hands(tls, to, transport).await {
+        transport = match shake_hands(tls, connectors, transport).await {
             Ok(transport) => transport,
             Err(verdict) => return verdict,
         };
@@ -143,23 +142,15 @@ fn is_ours(error: &io::Error) -> bool {
 }
 
 async fn shake_hands(
-    tls: &CheckTls,
-    to: &ConnectTo,
+    tls: &Arc<ServerTls>,
+    connectors: &Connectors,
     transport: Box<dyn Transport>,
 ) -> Result<Box<dyn Transport>, Verdict> {
-    let unusable = |text: String| Verdict::new(CheckStatus::SocketError, &text);
-    let config = client_configs::for_check(tls).map_err(|error| unusable(error.to_string()))?;
-    let name = match (&tls.server_name, to) {
-        (Some(name), _) => ServerName::try_from(name.to_string())
-            .map_err(|_| unusable(format!("{name:?} is not a host name or address; correct server_name")))?,
-        (None, ConnectTo::Ip(address)) => ServerName::IpAddress(address.ip().into()),
-        (None, ConnectTo::Unix(_)) => {
-            ServerName::DnsName(DnsName::try_from("localhost").expect("localhost is a host name"))
-        }
-    };
-    match TlsConnector::from(config).connect(name, transport).await {
+    let connector = connectors.get(tls, clock::now());
+    let connector = connector.map_err(|error| Verdict::new(CheckStatus::SocketError, &error.to_string()))?;
+    match connector.connect(None, transport).await {
         Ok(stream) => Ok(Box::new(stream)),
-        Err(error) => Err(Verdict::new(CheckStatus::L6Response, &HandshakeError::from(error).to_string())),
+        Err(error) => Err(Verdict::new(CheckStatus::L6Response, &verifier::sentence(&error))),
     }
 }
 

@@ -553,7 +553,7 @@ pub fn backend(
         name: name.into(),
         iid,
         algorithm,
-        timeouts: ServerTimeouts { queue: s(2), connect: s(1), server: s(10), tunnel: s(3600) },
+        timeouts: ServerTimeouts { queue: s(2), connect: s(1), handshake: s(1), server: s(10), tunnel: s(3600) },
         limits: HttpLimits::default(),
         retries: 3,
         redispatch: true,
@@ -612,5 +612,6 @@ pub fn server(name: &str, port: u16, weight: u32, maxconn: Option<u32>, rise: u3
         return_from_drain: ReturnFromDrain::Keep,
         return_from_maint: ReturnFromMaint::Up,
         on_marked_down_shutdown: false,
+        tls: TlsUse::Unset,
     }
 }

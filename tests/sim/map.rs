@@ -52,6 +52,7 @@ fn backend(rng: &mut Rng, number: u32) -> BackendSpec {
             connect: seconds(5),
             server: seconds(30),
             tunnel: seconds(60),
+            handshake: seconds(5),
         },
         limits: HttpLimits::default(),
         retries: 3,
@@ -108,6 +109,7 @@ pub fn server(rng: &mut Rng, number: u32, capped: bool) -> ServerSpec {
         return_from_drain: if rng.u32(0..3) == 0 { ReturnFromDrain::Keep } else { ReturnFromDrain::Checks },
         return_from_maint: if rng.u32(0..3) == 0 { ReturnFromMaint::Checks } else { ReturnFromMaint::Up },
         on_marked_down_shutdown: rng.u32(0..3) == 0,
+        tls: TlsUse::Unset,
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::bind::unix_path;
 use super::route::is_host_name;
+use super::server_tls::Whose;
 use super::{Lowering, first};
 use crate::config::document::NodeId;
 use crate::config::foreign;
@@ -14,6 +15,7 @@ use crate::config::raw::{At, backend as raw};
 use crate::config::shape::shorten;
 use crate::core::fleet::spec::{
     InitialState, ObserveSpec, OnError, ReturnFromDrain, ReturnFromMaint, ServerAddress, ServerDefaults, ServerSpec,
+    TlsUse,
 };
 use crate::core::health::CheckSpec;
 
@@ -30,7 +32,7 @@ pub(super) struct Tuning {
 
 impl Tuning {
     /// What a server is like that says nothing of itself.
-    pub fn defaults(self, check: Option<Arc<CheckSpec>>) -> ServerDefaults {
+    pub fn defaults(self, check: Option<Arc<CheckSpec>>, tls: TlsUse) -> ServerDefaults {
         ServerDefaults {
             check,
             observe: self.observe,
@@ -39,6 +41,7 @@ impl Tuning {
             return_from_drain: self.return_from_drain,
             return_from_maint: self.return_from_maint,
             on_marked_down_shutdown: self.on_marked_down_shutdown,
+            tls,
         }
     }
 }
@@ -46,6 +49,7 @@ impl Tuning {
 impl Lowering<'_> {
     pub fn server(
         &mut self,
+        of: &str,
         name: &At<String>,
         written: &At<ServerChoice>,
         backend: &raw::Backend,
@@ -73,10 +77,20 @@ impl Lowering<'_> {
             backend.health_check.as_ref(),
             full.health_check.as_ref(),
         ];
-        let mut check = self.check(&layers, super::Completeness::Whole);
+        self.server_tls_alone(full.tls.as_ref());
+        let owner = format!("{of}/{}", **name);
+        let tls = match &address {
+            None => TlsUse::Unset,
+            Some(address) => {
+                let layers =
+                    [self.defaults.and_then(|d| d.server_tls.as_ref()), backend.tls.as_ref(), full.tls.as_ref()];
+                self.server_tls(&layers, Some(Whose { owner: &owner, address, at: written.id() }))
+            }
+        };
+        let mut check = self.check(&layers, super::Completeness::Whole, &tls);
         if let (Some(check), Some(address)) = (&mut check, &address) {
             let at = full.health_check.as_ref().or(backend.health_check.as_ref()).map_or(written.id(), At::id);
-            self.check_of_address(at, check, address);
+            self.check_of_address(at, check, address, &tls, &owner);
         }
         let mut agent = self.agent(backend.agent.as_ref(), full.agent.as_ref(), address.as_ref());
         if let Some(track) = &full.track {
@@ -112,6 +126,7 @@ impl Lowering<'_> {
             return_from_drain: tuning.return_from_drain,
             return_from_maint: tuning.return_from_maint,
             on_marked_down_shutdown: tuning.on_marked_down_shutdown,
+            tls,
         })
     }
 
@@ -199,7 +214,8 @@ impl Lowering<'_> {
                     .help("servers are checked unless `health_check: off` says otherwise; how, says `health_check`");
             }
             if written.split_whitespace().any(|word| word == "ssl") {
-                diagnostic.help("this version speaks plain HTTP to servers; only checks may use TLS");
+                diagnostic
+                    .help("`ssl` is `tls: true`; `ca-file`, `verify`, `sni`, `verifyhost` and `crt` are keys of `tls`");
             }
         } else if written.contains('/') {
             diagnostic.label("an address has no path");

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::agent::AgentChoice;
 use super::check::CheckChoice;
 use super::frontend::{HeaderRule, ModeWord, OffWord};
+use super::server_tls::ServerTlsChoice;
 use super::text::{Address, Algorithm, Duration, FilePath, Ip, Text};
 use super::{AnswerLimits, At, Named, OneOrMany, Opt};
 
@@ -63,6 +64,8 @@ pub(in crate::config) struct Backend {
     pub return_from_maint: Opt<ReturnFromMaint>,
     /// `on_marked_down` of every server.
     pub on_marked_down: Opt<OnMarkedDown>,
+    /// TLS to the servers: `true`, `false` or how. Default: false.
+    pub tls: Opt<ServerTlsChoice>,
     /// Header rules on every request, in order, after those of frontend and route.
     pub request_headers: Option<At<Vec<At<HeaderRule>>>>,
     /// Header rules on every response, in order, before those of route and frontend.
@@ -90,6 +93,8 @@ pub(in crate::config) struct ServerTimeouts {
     pub queue: Opt<Duration>,
     /// For a connection to a server. Default: 5s.
     pub connect: Opt<Duration>,
+    /// The TLS handshake with a server. Default: 5s.
+    pub server_handshake: Opt<Duration>,
     /// Inactivity of a server that is to answer; then 504. Default: 30s.
     pub server: Opt<Duration>,
     /// Inactivity of an upgraded connection (websocket), both directions. Default: 1h. In TCP mode, inactivity of a
@@ -293,4 +298,6 @@ pub(in crate::config) struct Server {
     pub return_from_maint: Opt<ReturnFromMaint>,
     /// When it goes down: `keep` its open requests, or `shutdown-sessions`. Default: keep.
     pub on_marked_down: Opt<OnMarkedDown>,
+    /// TLS to it, in what differs from the backend's: `true`, `false` or how. Default: false.
+    pub tls: Opt<ServerTlsChoice>,
 }

@@ -56,7 +56,8 @@ pub(in crate::config) struct HealthCheck {
     /// Checked at this port. Default: the server's.
     #[schemars(range(min = 1))]
     pub port: Opt<u16>,
-    /// Checked over TLS: `true`, `false` or how. Default: false.
+    /// Checked over TLS: `true`, `false` or how. Default: as the server is spoken to, unless `address` or `port` say that
+    /// it is checked elsewhere.
     pub tls: Opt<CheckTlsChoice>,
 }
 
@@ -82,10 +83,10 @@ pub(in crate::config) enum CheckTlsChoice {
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct CheckTls {
-    /// Whether the certificate must be valid. Default: true.
+    /// Whether the certificate must be valid. Default: as for the server's own `tls`, or true.
     pub verify: Opt<bool>,
-    /// Name sent, and expected in the certificate. Default: `host` of the check.
+    /// Name sent, and expected in the certificate. Default: as for the server's own `tls`, or `host` of the check.
     pub server_name: Opt<Text>,
-    /// PEM file of trusted roots. Default: the system's.
+    /// PEM file of trusted roots. Default: as for the server's own `tls`, or the system's.
     pub ca_file: Opt<FilePath>,
 }

@@ -20,6 +20,8 @@ use crate::core::pattern::DenyRule;
 use crate::core::route::{FixedAnswer, Route};
 use crate::core::web::PageSpec;
 
+pub use crate::core::tls::TlsUse;
+
 /// Position of a frontend in [`FleetSpec::frontends`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FrontendIndex(pub u32);
@@ -143,6 +145,8 @@ pub struct ServerTimeouts {
     pub queue: Duration,
     /// For a connection to a server.
     pub connect: Duration,
+    /// For the TLS handshake on it. HAProxy has it within `timeout connect`.
+    pub handshake: Duration,
     /// Inactivity of a server that is to answer.
     pub server: Duration,
     /// Inactivity of an upgraded connection, both directions.
@@ -269,6 +273,8 @@ pub struct ServerDefaults {
     pub return_from_maint: ReturnFromMaint,
     /// What happens to its sessions when it goes down.
     pub on_marked_down_shutdown: bool,
+    /// Whether it is spoken to in TLS. Owner and name are each server's own.
+    pub tls: TlsUse,
 }
 
 impl Default for ServerDefaults {
@@ -281,6 +287,7 @@ impl Default for ServerDefaults {
             return_from_drain: ReturnFromDrain::Checks,
             return_from_maint: ReturnFromMaint::Up,
             on_marked_down_shutdown: false,
+            tls: TlsUse::Unset,
         }
     }
 }
@@ -357,6 +364,8 @@ pub struct ServerSpec {
     pub return_from_maint: ReturnFromMaint,
     /// What happens to its sessions when it goes down. HAProxy: `on-marked-down shutdown-sessions`.
     pub on_marked_down_shutdown: bool,
+    /// Whether it is spoken to in TLS. HAProxy: `ssl`.
+    pub tls: TlsUse,
 }
 
 /// Where a server listens.

@@ -24,7 +24,7 @@ use smallvec::SmallVec;
 use super::connection::Connection;
 use super::registry::Doing;
 use super::worker::{Pinned, Worker};
-use crate::backend::Lease;
+use crate::backend::{Lease, ServerIo};
 use crate::core::fleet::snapshot::{BackendView, FrontendView, ServerView};
 use crate::core::http::Head;
 use crate::core::http::h1::{Body, RequestFraming};
@@ -33,7 +33,6 @@ use crate::core::log::record::{CapturedValue, Timers};
 use crate::core::termination::{Cause, Phase};
 use crate::runtime::buffer::Buffer;
 use crate::runtime::clock;
-use crate::runtime::socket::Socket;
 
 pub use finish::{answer_late, ended_without_request, run_tunnel};
 
@@ -55,7 +54,7 @@ pub enum Next {
 /// An upgraded connection's server side, and what its log line needs in the end.
 #[derive(Debug)]
 pub struct Tunnel {
-    server: Socket,
+    server: ServerIo,
     early: Buffer,
     epilogue: Epilogue,
 }
@@ -237,7 +236,7 @@ struct Stream<'c> {
     /// Kept connections are not for this request any more.
     fresh_only: bool,
     /// A socket to tunnel to, once the server switched protocols.
-    switched: Option<(Socket, Buffer)>,
+    switched: Option<(ServerIo, Buffer)>,
 }
 
 /// Serves one request whose first byte is in the connection's buffer.

@@ -1,15 +1,12 @@
 //! The request body on its way to the server, as fast as the slower side allows.
 
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::AsyncWrite;
-
+use crate::backend::ServerIo;
 use crate::core::fleet::spec::HttpLimits;
 use crate::core::http::h1::{self, Body, ChunkDecoder, ChunkEvent, Reject};
 use crate::frontend::connection::Connection;
 use crate::runtime::buffer::{Buffer, BufferShelf, LARGE_BUFFER_BYTES};
-use crate::runtime::socket::Socket;
 
 /// Re-framed bytes gathered before they are written.
 const GATHER_BYTES: usize = 32 * 1024;
@@ -102,13 +99,13 @@ impl Upload {
         &mut self,
         cx: &mut Context<'_>,
         client: &mut Connection,
-        server: &mut Socket,
+        server: &mut ServerIo,
         shelf: &BufferShelf,
         moved: &mut bool,
     ) -> Result<Progress, UploadError> {
         loop {
             while self.written < self.out.len() {
-                match Pin::new(&mut *server).poll_write(cx, &self.out[self.written..]) {
+                match server.poll_write(cx, &self.out[self.written..]) {
                     Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Err(UploadError::ServerGone),
                     Poll::Ready(Ok(n)) => {
                         self.written += n;
@@ -124,7 +121,7 @@ impl Upload {
                 Kind::Length(left) => {
                     let ready = (*left).min(client.buffer.len() as u64) as usize;
                     if ready > 0 {
-                        match Pin::new(&mut *server).poll_write(cx, &client.buffer.filled()[..ready]) {
+                        match server.poll_write(cx, &client.buffer.filled()[..ready]) {
                             Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Err(UploadError::ServerGone),
                             Poll::Ready(Ok(n)) => {
                                 client.buffer.consume(n);

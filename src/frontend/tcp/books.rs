@@ -43,6 +43,8 @@ pub(super) struct Books {
     pub server_queue: u32,
     pub backend_queue: u32,
     pub limited_by: Option<Arc<RateLimitSpec>>,
+    /// The server name the client asked for, in lower case; empty when there is none.
+    pub server_name: String,
     /// No route took it.
     pub no_route: bool,
     /// Our address and the server's, if a log format shows them.
@@ -82,6 +84,7 @@ impl Books {
             server_queue: 0,
             backend_queue: 0,
             limited_by: None,
+            server_name: String::new(),
             no_route: false,
             server_side: (None, None),
             client: connection.peer,

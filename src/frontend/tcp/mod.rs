@@ -108,8 +108,8 @@ impl Session {
     async fn phases(&mut self) -> Result<reach::Server, End> {
         self.deny()?;
         self.limit()?;
-        let name = self.wanted_name().await?;
-        let backend = self.route(&name)?;
+        self.books.server_name = self.wanted_name().await?;
+        let backend = self.route()?;
         self.reach(backend).await
     }
 
@@ -161,13 +161,13 @@ impl Session {
         Ok(())
     }
 
-    /// Decides where the session goes; `name` is the server name the client asked for, empty when there is none.
-    fn route(&mut self, name: &str) -> Result<usize, End> {
+    /// Decides where the session goes.
+    fn route(&mut self) -> Result<usize, End> {
         let snapshot = self.books.snapshot.clone();
         let spec = &snapshot.frontends[self.books.frontend].spec;
         let facts = RouteFacts {
             head: &Head::new(),
-            host: name,
+            host: &self.books.server_name,
             tls: self.connection.io.is_tls(),
             client: self.books.client_ip(),
             patterns: &self.worker.shared.patterns,

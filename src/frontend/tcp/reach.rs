@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::{End, Session, Waited, broke_off, left};
 use crate::backend::checkout::{self, Checkout, Wish};
 use crate::backend::connect::{self, ConnectError};
+use crate::backend::handshake;
 use crate::core::balance::{Algorithm, hash_key};
 use crate::core::fleet::event::Event;
 use crate::core::fleet::snapshot::{BackendView, ServerView};
@@ -18,9 +19,10 @@ use crate::frontend::registry::Doing;
 use crate::frontend::stream::BackendPlace;
 use crate::runtime::clock;
 use crate::runtime::shared::WorkerReport;
+use crate::tls::{HandshakeError, verifier};
 
 /// A connection to a server.
-pub(super) type Server = crate::runtime::socket::Socket;
+pub(super) type Server = crate::backend::ServerIo;
 
 /// Pause before the same server is tried again after a failed connection. HAProxy: one second, or `timeout connect`.
 const SAME_SERVER_PAUSE: Duration = Duration::from_secs(1);
@@ -129,34 +131,69 @@ impl Session {
         let turn = self.worker.source_turn.get();
         self.worker.source_turn.set(turn.wrapping_add(1));
         let start = clock::now();
-        let timeout = view.spec.timeouts.connect;
+        let timeouts = &view.spec.timeouts;
         let entry = &self.connection.place.entry;
         entry.doing.set(Doing::Connect);
-        entry.expires(false, start + timeout);
-        let mut connecting = Box::pin(connect::connect(&to, &view.spec.source, turn, timeout));
+        entry.expires(false, start + timeouts.connect);
+        let worker = self.worker.clone();
+        let name = Some(self.books.server_name.clone()).filter(|name| !name.is_empty());
+        let mut connecting = Box::pin(async {
+            let io = connect::connect(&to, &view.spec.source, turn, timeouts.connect).await?;
+            match &server.tls {
+                None => Ok(io),
+                Some(tls) => {
+                    let connector = worker.connectors.get(tls, clock::now()).map_err(ConnectError::Connector)?;
+                    handshake::secure(io, &connector, name.as_deref(), timeouts.handshake).await
+                }
+            }
+        });
         let connected = self.wait(None, |cx| connecting.as_mut().poll(cx), broke_off).await;
         match connected {
-            Ok(Waited::Came(Ok(socket))) => {
+            Ok(Waited::Came(Ok(io))) => {
+                self.count_handshake(server, &io);
                 self.observe(server, None);
                 self.books.connected_in(clock::now().saturating_duration_since(start));
-                self.note_addresses(&socket, &to);
+                self.note_addresses(&io, &to);
                 self.books.log_at_connect(&self.worker, &self.connection);
-                Ok(socket)
+                Ok(io)
             }
             Ok(Waited::Came(Err(error))) => {
                 let cause = match &error {
                     ConnectError::Refused(_) => Cause::ServerRefused,
-                    ConnectError::Timeout => Cause::ConnectTimeout,
+                    ConnectError::Timeout | ConnectError::Tls(HandshakeError::Timeout) => Cause::ConnectTimeout,
+                    ConnectError::Tls(_) | ConnectError::Connector(_) => Cause::ServerTls,
                     ConnectError::Exhausted(error) => {
                         tracing::warn!(%error, "cannot connect to servers");
                         Cause::Exhausted
                     }
                 };
+                match &error {
+                    ConnectError::Tls(error) => self.handshake_failed(server, &verifier::sentence(error)),
+                    ConnectError::Connector(error) => self.handshake_failed(server, &error.to_string()),
+                    _ => {}
+                }
                 self.observe(server, Some(&error.to_string()));
                 Err(Failed::Attempt(End::new(cause, Phase::Connect)))
             }
             Ok(Waited::Passed) => Err(Failed::Attempt(End::new(Cause::ConnectTimeout, Phase::Connect))),
             Err(cause) => Err(Failed::Session(End::new(cause, Phase::Connect))),
+        }
+    }
+
+    /// Counts a handshake that ended well.
+    fn count_handshake(&self, server: &ServerView, io: &Server) {
+        if let Some(tls) = io.tls() {
+            let counter = if tls.is_resumed() { Counter::TlsResumed } else { Counter::TlsFull };
+            server.live.counters.inc(self.worker.shard, counter);
+        }
+    }
+
+    /// Counts a handshake with a server that came to nothing, and says why if that is news.
+    fn handshake_failed(&self, server: &ServerView, why: &str) {
+        server.live.counters.inc(self.worker.shard, Counter::TlsFailed);
+        let Some(settings) = &server.tls else { return };
+        if self.worker.connectors.is_news(&settings.owner, why, clock::now()) {
+            tracing::warn!(server = %settings.owner, error = why, "no TLS with a server");
         }
     }
 

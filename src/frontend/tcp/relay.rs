@@ -6,13 +6,11 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::io::AsyncWrite;
-
+use crate::backend::ServerIo;
 use crate::core::termination::Cause;
 use crate::frontend::registry::StreamEntry;
 use crate::listener::ClientIo;
@@ -65,24 +63,27 @@ impl Side for ClientIo {
     }
 }
 
-impl Side for Socket {
+impl Side for ServerIo {
     fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
         self.poll_read_slice(cx, room)
     }
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(self).poll_write(cx, bytes)
+        ServerIo::poll_write(self, cx, bytes)
     }
-    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ServerIo::poll_flush(self, cx)
     }
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self).poll_shutdown(cx)
+        ServerIo::poll_shutdown(self, cx)
     }
     fn plain(&self) -> Option<&Socket> {
-        Some(self)
+        match self {
+            ServerIo::Plain(socket) => Some(socket),
+            ServerIo::Tls(_) => None,
+        }
     }
     fn reset_on_close(&self) {
-        Socket::reset_on_close(self);
+        self.socket().reset_on_close();
     }
 }
 

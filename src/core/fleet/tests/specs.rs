@@ -43,6 +43,7 @@ pub(crate) fn server(name: &str) -> ServerSpec {
         return_from_drain: ReturnFromDrain::Checks,
         return_from_maint: ReturnFromMaint::Up,
         on_marked_down_shutdown: false,
+        tls: TlsUse::Unset,
     }
 }
 
@@ -67,6 +68,7 @@ pub(crate) fn backend(name: &str, servers: Vec<ServerSpec>) -> BackendSpec {
             connect: seconds(5),
             server: seconds(30),
             tunnel: seconds(3600),
+            handshake: seconds(5),
         },
         limits: HttpLimits::default(),
         retries: 3,
