@@ -137,6 +137,7 @@ fn record<'a>(spec: &'a CaptureSpec, request: &'a [CapturedValue], response: &'a
         severity: 6,
         format: None,
         asap: false,
+        announced: None,
         tls_session: None,
         frontend_address: None,
         server_source: None,

@@ -237,6 +237,7 @@ fn bind_contexts(
                 BindAddress::Tcp(a) => Some(*a),
                 BindAddress::Unix(_) => None,
             },
+            proxy_protocol: bind.proxy_protocol.clone(),
             tls,
             name: bind.name.as_ref().map_or_else(|| bind.number.to_string(), ToString::to_string),
             per_source: per_source[frontend].clone(),

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, UnixStream};
 
 use super::ServerIo;
@@ -32,19 +33,25 @@ pub enum ConnectError {
     Connector(#[source] ConnectorError),
 }
 
-/// Connects within `timeout`, from one of `sources` if there are any. The kernel chooses the local port as late as
+/// Connects within `timeout`, from one of `sources` if there are any, and says `first` before anything else. The kernel
+/// chooses the local port as late as
 /// `connect`, so that one source address serves tens of thousands of connections to each server.
 pub async fn connect(
     to: &ConnectTo,
     sources: &[IpAddr],
     turn: usize,
+    first: &[u8],
     timeout: Duration,
 ) -> Result<ServerIo, ConnectError> {
     let attempt = async {
-        match to {
-            ConnectTo::Ip(address) => Ok(Socket::Tcp(tcp_socket(*address, sources, turn)?.connect(*address).await?)),
-            ConnectTo::Unix(path) => Ok(Socket::Unix(UnixStream::connect(path).await?)),
+        let mut socket = match to {
+            ConnectTo::Ip(address) => Socket::Tcp(tcp_socket(*address, sources, turn)?.connect(*address).await?),
+            ConnectTo::Unix(path) => Socket::Unix(UnixStream::connect(path).await?),
+        };
+        if !first.is_empty() {
+            socket.write_all(first).await?;
         }
+        Ok(socket)
     };
     match tokio::time::timeout(timeout, attempt).await {
         Ok(Ok(socket)) => Ok(ServerIo::Plain(socket)),
@@ -90,7 +97,7 @@ mod tests {
         let to = ConnectTo::Ip(listener.local_addr().unwrap());
         let sources = ["127.0.0.2".parse().unwrap(), "::1".parse().unwrap(), "127.0.0.3".parse().unwrap()];
         for (turn, expected) in [(0, "127.0.0.2"), (1, "127.0.0.3"), (2, "127.0.0.2")] {
-            let _socket = connect(&to, &sources, turn, Duration::from_secs(2)).await.unwrap();
+            let _socket = connect(&to, &sources, turn, b"", Duration::from_secs(2)).await.unwrap();
             let (_, peer) = listener.accept().await.unwrap();
             assert_eq!(peer.ip().to_string(), expected);
         }
@@ -99,7 +106,7 @@ mod tests {
     #[tokio::test]
     async fn a_closed_port_is_refused() {
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let error = connect(&ConnectTo::Ip(closed), &[], 0, Duration::from_secs(2)).await.unwrap_err();
+        let error = connect(&ConnectTo::Ip(closed), &[], 0, b"", Duration::from_secs(2)).await.unwrap_err();
         assert!(matches!(error, ConnectError::Refused(_)), "{error:?}");
     }
 }

@@ -1,12 +1,14 @@
 //! The server side: picking a server and holding a place on it, connecting, keeping connections.
 //!
-//! Reading order: [`checkout`] (→ [`Lease`]), [`connect`] and [`handshake`] (→ [`ServerIo`]), [`io`], [`pool`]. What is said on the connection is `frontend`'s
+//! Reading order: [`checkout`] (→ [`Lease`]), [`connect`] and [`handshake`] (→ [`ServerIo`]), [`io`], [`pool`] (`own` for
+//! connections of one client alone). What is said on the connection is `frontend`'s
 //! business.
 
 pub mod checkout;
 pub mod connect;
 pub mod handshake;
 pub mod io;
+mod own;
 pub mod pool;
 
 pub use checkout::Lease;

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::ServerIo;
 use super::io::Fit;
+use super::own::OwnShelves;
 use crate::core::fleet::snapshot::{ConnectTo, ServerView};
 use crate::core::fleet::spec::{PoolSpec, ServerId};
 
@@ -17,7 +18,7 @@ struct Idle {
 
 /// The idle connections of one server.
 #[derive(Debug, Default)]
-struct Shelf {
+pub(super) struct Shelf {
     idle: Vec<Idle>,
     gauge: Option<std::sync::Arc<crate::core::fleet::live::ServerLive>>,
 }
@@ -30,12 +31,29 @@ impl Shelf {
         }
     }
 
+    /// Whether nothing is on it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.idle.is_empty()
+    }
+
     /// Closes everything, and lets go of the gauge: a deleted server is forgotten when nobody holds it.
-    fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         while !self.idle.is_empty() {
             self.drop_at(0);
         }
         self.gauge = None;
+    }
+
+    /// Closes what is over its time, and what the server has closed.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        let mut i = 0;
+        while i < self.idle.len() {
+            if self.idle[i].until <= now || !self.idle[i].io.is_quiet() {
+                self.drop_at(i);
+            } else {
+                i += 1;
+            }
+        }
     }
 
     fn drop_at(&mut self, position: usize) {
@@ -54,10 +72,16 @@ impl Shelf {
 #[derive(Debug, Default)]
 pub struct Pool {
     shelves: Vec<Vec<Shelf>>,
+    /// Those that may serve one client alone.
+    own: OwnShelves,
 }
 
 impl Pool {
-    fn shelf(&mut self, id: ServerId) -> &mut Shelf {
+    /// The connections to a server that may serve all clients, or those of one client alone.
+    fn shelf(&mut self, owner: Option<u64>, id: ServerId) -> &mut Shelf {
+        if let Some(owner) = owner {
+            return self.own.shelf(owner, id);
+        }
         let (backend, server) = (id.backend.0 as usize, id.index as usize);
         if self.shelves.len() <= backend {
             self.shelves.resize_with(backend + 1, Vec::new);
@@ -70,9 +94,16 @@ impl Pool {
     }
 
     /// The connection used last that is still open, leads to where the server is now and may carry a request for `host`.
-    pub fn take(&mut self, server: &ServerView, host: Option<&str>, now: Instant) -> Option<ServerIo> {
+    /// With an owner, of those that are that client's alone.
+    pub fn take(
+        &mut self,
+        server: &ServerView,
+        owner: Option<u64>,
+        host: Option<&str>,
+        now: Instant,
+    ) -> Option<ServerIo> {
         let to = server.address.as_ref()?;
-        let shelf = self.shelf(server.id);
+        let shelf = self.shelf(owner, server.id);
         shelf.belong_to(server);
         for at in (0..shelf.idle.len()).rev() {
             let idle = &mut shelf.idle[at];
@@ -90,13 +121,21 @@ impl Pool {
         None
     }
 
-    /// Keeps a clean connection, unless there are enough.
-    pub fn keep(&mut self, server: &ServerView, to: &ConnectTo, io: ServerIo, spec: PoolSpec, now: Instant) {
+    /// Keeps a clean connection, unless there are enough; with an owner, for that client alone.
+    pub fn keep(
+        &mut self,
+        server: &ServerView,
+        owner: Option<u64>,
+        to: &ConnectTo,
+        io: ServerIo,
+        spec: PoolSpec,
+        now: Instant,
+    ) {
         let fits = server.address.as_ref() == Some(to) && io.fit(server.tls.as_ref(), None) != Fit::No;
         if !fits || !server.accepts_persistent {
             return io.close();
         }
-        let shelf = self.shelf(server.id);
+        let shelf = self.shelf(owner, server.id);
         shelf.belong_to(server);
         if shelf.idle.len() >= spec.max_idle as usize {
             return io.close();
@@ -111,20 +150,20 @@ impl Pool {
     /// Closes what is over its time, and what the server has closed.
     pub fn sweep(&mut self, now: Instant) {
         for shelf in self.shelves.iter_mut().flatten() {
-            let mut i = 0;
-            while i < shelf.idle.len() {
-                if shelf.idle[i].until <= now || !shelf.idle[i].io.is_quiet() {
-                    shelf.drop_at(i);
-                } else {
-                    i += 1;
-                }
-            }
+            shelf.sweep(now);
         }
+        self.own.sweep(now);
     }
 
     /// Closes all connections kept to a server.
     pub fn close(&mut self, id: ServerId) {
-        let shelf = self.shelf(id);
+        let shelf = self.shelf(None, id);
         shelf.clear();
+        self.own.close(id);
+    }
+
+    /// Closes what was kept for one client alone, which has gone.
+    pub fn forget(&mut self, owner: u64) {
+        self.own.forget(owner);
     }
 }

@@ -84,7 +84,7 @@ const SENTENCES: &[(&str, &str)] = &[
     ("master-worker", "remove it: there is one process, which systemd looks after"),
     (
         "accept-proxy",
-        "remove it: the PROXY protocol is not spoken; `trusted_proxies` believes the proxies' X-Forwarded-For",
+        "write `proxy_protocol: { from: [10.0.0.0/8] }` in the bind, with the networks of the load balancers in front",
     ),
     ("log", "write `global: { logs: [ { target: \"udp://127.0.0.1:514\" } ] }`"),
     ("log-format", "write it as `log` of the frontend, or as `format` of a log target"),
@@ -139,6 +139,13 @@ const SENTENCES: &[(&str, &str)] = &[
     ("nbthread", "write `global: { threads: auto }`"),
     ("ip_hash", "write `balance: source`"),
     ("least_conn", "write `balance: leastconn`"),
+    ("proxy-protocol", "write `proxy_protocol: { from: [10.0.0.0/8] }` in the bind"),
+    ("send-proxy", "write `send_proxy: v1`"),
+    ("send-proxy-v2", "write `send_proxy: v2`"),
+    ("send-proxy-v2-ssl", "write `send_proxy: { version: v2, tlvs: [ssl] }`"),
+    ("send-proxy-v2-ssl-cn", "write `send_proxy: { version: v2, tlvs: [ssl, cert-cn] }`"),
+    ("proxy-v2-options", "write `send_proxy: { version: v2, tlvs: [ssl, unique-id] }`"),
+    ("check-send-proxy", "write `health_check: { send_proxy: v2 }`"),
     ("worker_connections", "write `global: { maxconn: … }`"),
 ];
 
@@ -184,8 +191,13 @@ const SERVER_VALUES: [(&str, &str); 6] = [
 ];
 
 /// Options behind a server's address that take none.
-const SERVER_FLAGS: [(&str, &str); 3] =
-    [("backup", "backup: true"), ("disabled", "disabled: true"), ("down", "disabled: true")];
+const SERVER_FLAGS: [(&str, &str); 5] = [
+    ("backup", "backup: true"),
+    ("disabled", "disabled: true"),
+    ("down", "disabled: true"),
+    ("send-proxy", "send_proxy: v1"),
+    ("send-proxy-v2", "send_proxy: v2"),
+];
 
 /// The key of ours that a word of another program stands for.
 pub(super) fn synonym(word: &str) -> Option<&'static str> {

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 pub use crate::core::admin::Level;
 use crate::core::fleet::spec::{FleetSpec, FrontendIndex};
 pub use crate::core::limit::process::ProcessLimits;
@@ -175,6 +177,8 @@ pub struct Bind {
     pub name: Option<Box<str>>,
     /// Where.
     pub address: BindAddress,
+    /// PROXY headers before everything else; none when absent.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// TLS; plain when absent.
     pub tls: Option<BindTls>,
     /// Kernel accept queue (`backlog`, default 4096).
@@ -188,6 +192,16 @@ pub enum BindAddress {
     Tcp(SocketAddr),
     /// Unix stream socket.
     Unix(UnixSocket),
+}
+
+/// Whose PROXY headers a bind takes. HAProxy: `accept-proxy`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    /// Who may send one. Not asked on unix sockets, whose file says who may connect.
+    pub from: Vec<IpNet>,
+    /// Whether every connection must begin with one (the default); otherwise those from elsewhere are served as they
+    /// come, and those from here with or without.
+    pub required: bool,
 }
 
 /// TLS of a bind.

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::core::proxy_protocol::Version;
 use crate::core::tls::ServerTls;
 
 /// One server's health check, as configured (`health_check`). HAProxy: `option httpchk`, `check`, `inter`, `rise`, `fall`.
@@ -33,6 +34,8 @@ pub struct CheckSpec {
     pub address: Option<IpAddr>,
     /// Checked at this port instead of the server's.
     pub port: Option<u16>,
+    /// A PROXY header for a connection of our own comes first. HAProxy: `check-send-proxy`.
+    pub send_proxy: Option<Version>,
     /// Checked over TLS: as the server is spoken to, or otherwise.
     pub tls: Option<Arc<ServerTls>>,
 }

@@ -5,9 +5,9 @@
 //! replayed and simulated. The only shared state are the atomics of [`fleet::live`], which workers touch.
 //!
 //! Reading order: [`http`] (messages), [`route`] and [`filter`] (what happens to a request), [`balance`], [`queue`],
-//! [`server`] and [`fleet`] (who answers it), [`limit`], [`pattern`], [`termination`], [`stats`] and [`log`] (what is told
-//! about it), [`tls`] (what a client says before it is encrypted), [`admin`] and [`web`] (what an operator may say, on a
-//! socket or a page).
+//! [`server`] and [`fleet`] (who answers it), [`limit`], [`pattern`], [`proxy_protocol`], [`termination`], [`stats`] and
+//! [`log`] (what is told about it), [`tls`] (what a client says before it is encrypted, and names), [`admin`] and [`web`] (what
+//! an operator may say, on a socket or a page).
 
 pub mod admin;
 pub mod balance;
@@ -19,6 +19,7 @@ pub mod http;
 pub mod limit;
 pub mod log;
 pub mod pattern;
+pub mod proxy_protocol;
 pub mod queue;
 pub mod route;
 pub mod server;

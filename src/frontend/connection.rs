@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 
+use super::announced::{self, Announced};
 use super::registry::{Doing, Registered};
 use super::stream::{self, Next};
 use super::tcp;
@@ -17,6 +18,7 @@ use crate::core::fleet::mode::Mode;
 use crate::core::fleet::snapshot::FrontendView;
 use crate::core::log::httplog::FailedConnection;
 use crate::core::log::severity;
+use crate::core::proxy_protocol::Tlvs;
 use crate::core::stats::counters::Counter;
 use crate::core::termination::Cause;
 use crate::listener::ClientIo;
@@ -44,6 +46,8 @@ pub struct Arrival {
     pub socket: Socket,
     /// The client; `None` on unix sockets.
     pub peer: Option<SocketAddr>,
+    /// What its PROXY header said, if there was one.
+    pub announced: Option<Rc<Announced>>,
     /// Its places under the process's and the frontend's `maxconn`.
     pub places: (Place, Place),
 }
@@ -63,6 +67,10 @@ pub struct Connection {
     pub bind: Rc<BindContext>,
     /// The client; `None` on unix sockets.
     pub peer: Option<SocketAddr>,
+    /// What its PROXY header said, if there was one.
+    pub announced: Option<Rc<Announced>>,
+    /// What connections to servers go by that are this client's alone.
+    pub owner: u64,
     /// When it was accepted.
     pub accepted: Instant,
     /// How long handshakes took, in ms.
@@ -78,6 +86,33 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// The address the client connected to, which a PROXY header may have told; `None` on unix sockets.
+    pub fn destination(&self) -> Option<SocketAddr> {
+        let told = self.announced.as_ref().and_then(|announced| announced.addresses);
+        told.map_or_else(|| self.io.local_addr(), |(_, destination)| Some(destination))
+    }
+
+    /// The peer of the socket itself, whoever it speaks for; `None` on unix sockets.
+    pub fn carrier(&self) -> Option<SocketAddr> {
+        self.announced.as_ref().map_or(self.peer, |announced| announced.sender)
+    }
+
+    /// What its PROXY header said besides addresses.
+    pub fn tlvs(&self) -> Option<&Tlvs> {
+        self.announced.as_ref().map(|announced| &announced.tlvs)
+    }
+
+    /// The port of [`Connection::destination`], without a system call.
+    pub fn destination_port(&self) -> Option<u16> {
+        let told = self.announced.as_ref().and_then(|announced| announced.addresses);
+        told.map(|(_, destination)| destination).or(self.bind.address).map(|address| address.port())
+    }
+
+    /// Whether the client came over TLS, to us or to the proxy that told of it.
+    pub fn is_secure(&self) -> bool {
+        self.io.is_tls() || self.announced.as_ref().is_some_and(|announced| announced.used_tls())
+    }
+
     /// Reads ahead while a request is being served, to notice that the client has left: `Some(ClientClosed)` at its end
     /// of the stream, `Some(ClientReset)` when it broke. Bytes of further requests stay in the buffer, up to
     /// `ahead_max_bytes`; beyond that nothing is read and so nothing noticed.
@@ -120,17 +155,41 @@ impl Held {
     pub fn new(counted: Counted, source: Option<SourcePlace>) -> Held {
         Held { _counted: counted, _source: source, tls: None }
     }
+
+    /// Its place among those of its source, which was not known before.
+    pub fn belongs_to(&mut self, source: Option<SourcePlace>) {
+        self._source = source;
+    }
 }
 
 /// Serves a connection to its end, in a task of its own.
-pub fn start(worker: &Rc<Worker>, bind: Rc<BindContext>, arrival: Arrival, mut held: Held) {
-    let Arrival { socket, peer, places, .. } = arrival;
+pub fn start(worker: &Rc<Worker>, bind: Rc<BindContext>, arrival: Arrival, held: Held) {
     let Some(frontend) = worker.snapshot().frontends.get(bind.frontend).cloned() else { return };
     let accepted = clock::now();
-    let place = worker.registry.enter(worker.index, &bind, peer, accepted, clock::wall());
+    let place = worker.registry.enter(worker.index, &bind, arrival.peer, accepted, clock::wall());
+    match bind.proxy_protocol {
+        Some(_) => announced::start(worker, bind, frontend, arrival, held, accepted, place),
+        None => begin(worker, bind, frontend, arrival, held, accepted, place),
+    }
+}
+
+/// [`start`] of a connection that is known to be its peer's.
+pub fn begin(
+    worker: &Rc<Worker>,
+    bind: Rc<BindContext>,
+    frontend: Arc<FrontendView>,
+    arrival: Arrival,
+    mut held: Held,
+    accepted: Instant,
+    place: Registered,
+) {
+    let Arrival { socket, peer, announced, places, .. } = arrival;
+    // A PROXY header takes its time as a handshake does.
+    let ready = if announced.is_some() { clock::now() } else { accepted };
     let worker = worker.clone();
     let within = frontend.spec.timeouts.request;
     let is_tcp = frontend.spec.mode() == Mode::Tcp;
+    let owner = place.entry.id;
     let connection = move |io, place, bind, now, handshake_ms| Connection {
         io,
         buffer: Buffer::default(),
@@ -138,6 +197,8 @@ pub fn start(worker: &Rc<Worker>, bind: Rc<BindContext>, arrival: Arrival, mut h
         place,
         bind,
         peer,
+        announced,
+        owner,
         accepted,
         handshake_ms,
         idle_since: now,
@@ -147,12 +208,12 @@ pub fn start(worker: &Rc<Worker>, bind: Rc<BindContext>, arrival: Arrival, mut h
     };
     let Some(config) = bind.tls.clone() else {
         if is_tcp {
-            let connection = connection(ClientIo::Plain(socket), place, bind, accepted, 0);
+            let connection = connection(ClientIo::Plain(socket), place, bind, ready, millis(ready - accepted));
             tokio::task::spawn_local(tcp::serve(worker, connection, held));
             return;
         }
         bind.count(&frontend.live, worker.shard, Counter::H1Sess);
-        let connection = connection(ClientIo::Plain(socket), place, bind, accepted, 0);
+        let connection = connection(ClientIo::Plain(socket), place, bind, ready, millis(ready - accepted));
         tokio::task::spawn_local(serve(worker, connection, held));
         return;
     };
@@ -185,6 +246,7 @@ fn serve(worker: Rc<Worker>, mut connection: Connection, held: Held) -> impl Fut
         end(&worker, &mut connection, after).await;
         connection.buffer.consume(usize::MAX);
         worker.shelf.shelve(&mut connection.buffer);
+        worker.pool.borrow_mut().forget(connection.owner);
         drop((connection, held));
     }
 }

@@ -91,9 +91,9 @@ pub struct StreamEntry {
     /// The same by the wall clock.
     pub began_at: SystemTime,
     /// The client.
-    pub peer: Option<SocketAddr>,
+    pub peer: Cell<Option<SocketAddr>>,
     /// Where it connected to.
-    pub destination: Option<SocketAddr>,
+    pub destination: Cell<Option<SocketAddr>>,
     /// The client side is TLS.
     pub tls: bool,
     /// Position of its frontend.
@@ -181,8 +181,8 @@ impl Registry {
             id: ((worker as u64 + 1) << 40) | (serial & 0xff_ffff_ffff),
             since: now,
             began_at,
-            peer,
-            destination: bind.address,
+            peer: Cell::new(peer),
+            destination: Cell::new(bind.address),
             tls: bind.tls.is_some(),
             frontend: bind.frontend,
             doing: Cell::new(Doing::Idle),

@@ -52,8 +52,8 @@ pub fn list(worker: &Worker) -> Vec<StreamRow> {
             began_at: e.began_at,
             mode: snapshot.frontends.get(e.frontend).map_or(Mode::Http, |f| f.spec.mode()),
             age: now.saturating_duration_since(e.since),
-            source: e.peer,
-            destination: e.destination,
+            source: e.peer.get(),
+            destination: e.destination.get(),
             tls: e.tls,
             frontend: snapshot
                 .frontends

@@ -17,16 +17,17 @@ use super::registry::{Doing, Registry};
 use super::report;
 use super::stream::Scratch;
 use crate::backend::pool::Pool;
+use crate::config::model::ProxyProtocol;
 use crate::core::fleet::frontends::FrontendStatus;
 use crate::core::fleet::live::{FrontendLive, ListenerLive};
-use crate::core::fleet::snapshot::Snapshot;
+use crate::core::fleet::snapshot::{FrontendView, Snapshot};
 use crate::core::fleet::spec::FrontendLog;
 use crate::core::log::format::variable::Wants;
 use crate::core::stats::counters::{Counter, Shard};
 use crate::core::termination::Cause;
 use crate::listener::bind::OpenListener;
 use crate::listener::door::Door;
-use crate::listener::per_source::PerSource;
+use crate::listener::per_source::{PerSource, SourcePlace};
 use crate::log::WorkerLog;
 use crate::runtime::buffer::BufferShelf;
 use crate::runtime::clock;
@@ -57,6 +58,8 @@ pub struct BindContext {
     pub frontend: usize,
     /// The address clients connect to; `None` for unix sockets.
     pub address: Option<SocketAddr>,
+    /// PROXY headers, if connections begin with one.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// TLS, if the bind terminates it.
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// The bind as the log names it.
@@ -79,6 +82,22 @@ impl BindContext {
         if let Some(listener) = &self.listener {
             listener.counters.add(shard, counter, n);
         }
+    }
+
+    /// Counts a connection of `peer` among those of its source: `None` when there are too many, which is counted, and
+    /// the connection to be closed.
+    pub fn enter(
+        &self,
+        frontend: &FrontendView,
+        shard: Shard,
+        peer: Option<SocketAddr>,
+    ) -> Option<Option<SourcePlace>> {
+        let (Some(limit), Some(peer)) = (frontend.spec.maxconn_per_source, peer) else { return Some(None) };
+        let place = self.per_source.enter(peer.ip(), limit);
+        if place.is_none() {
+            self.count(&frontend.live, shard, Counter::Dcon);
+        }
+        place.map(Some)
     }
 
     /// [`BindContext::add`] of one.
@@ -415,7 +434,7 @@ async fn accept_loop(worker: Rc<Worker>, bind: usize) {
                 () = worker.drain.notified() => {}
             }
         }
-        let arrival = Arrival { bind, socket, peer, places: (of_process, of_frontend) };
+        let arrival = Arrival { bind, socket, peer, announced: None, places: (of_process, of_frontend) };
         if let Some(arrival) = hand_over(&worker, arrival) {
             welcome(&worker, arrival);
         }
@@ -438,7 +457,7 @@ async fn await_turn(throttles: &Throttles, frontend: usize, tls: bool) {
 fn hand_over(worker: &Worker, arrival: Arrival) -> Option<Arrival> {
     // A worker that leaves may have left already when this reaches it.
     let Some(other) = worker.better_worker().filter(|_| !worker.shared.is_draining()) else { return Some(arrival) };
-    let Arrival { bind, socket: Socket::Tcp(socket), peer, places } = arrival else { return Some(arrival) };
+    let Arrival { bind, socket: Socket::Tcp(socket), peer, places, .. } = arrival else { return Some(arrival) };
     if let Ok(socket) = socket.into_std() {
         let _ = other.orders.send(WorkerOrder::Adopt(Handover { socket, bind, peer, places }));
     }
@@ -448,7 +467,7 @@ fn hand_over(worker: &Worker, arrival: Arrival) -> Option<Arrival> {
 fn adopt(worker: &Rc<Worker>, handover: Handover) {
     let Handover { socket, bind, peer, places } = handover;
     if let (true, Ok(socket)) = (bind < worker.binds.len(), tokio::net::TcpStream::from_std(socket)) {
-        welcome(worker, Arrival { bind, socket: Socket::Tcp(socket), peer, places });
+        welcome(worker, Arrival { bind, socket: Socket::Tcp(socket), peer, announced: None, places });
     }
 }
 
@@ -456,17 +475,17 @@ fn welcome(worker: &Rc<Worker>, arrival: Arrival) {
     let context = worker.binds[arrival.bind].clone();
     let snapshot = worker.snapshot();
     let Some(frontend) = snapshot.frontends.get(context.frontend) else { return };
-    let place = match (frontend.spec.maxconn_per_source, arrival.peer) {
-        (Some(limit), Some(peer)) => match context.per_source.enter(peer.ip(), limit) {
-            Some(place) => Some(place),
+    let place = match context.proxy_protocol {
+        // Whose it is will be known later.
+        Some(_) => None,
+        None => match context.enter(frontend, worker.shard, arrival.peer) {
+            Some(place) => place,
             None => {
                 // As HAProxy: a connection that is refused was one, but never became a session.
                 context.count(&frontend.live, worker.shard, Counter::ConnTot);
-                context.count(&frontend.live, worker.shard, Counter::Dcon);
                 return;
             }
         },
-        _ => None,
     };
     let counted = Counted::new(worker, frontend.live.clone(), &context);
     connection::start(worker, context, arrival, Held::new(counted, place));
@@ -488,7 +507,12 @@ impl Counted {
         if let Some(listener) = &bind.listener {
             listener.connections.rise();
         }
-        bind.count(&frontend, worker.shard, Counter::Stot);
+        match (&bind.proxy_protocol, &bind.listener) {
+            (None, _) => bind.count(&frontend, worker.shard, Counter::Stot),
+            // As HAProxy: it becomes a session of the frontend once its header was read.
+            (Some(_), Some(listener)) => listener.counters.inc(worker.shard, Counter::Stot),
+            (Some(_), None) => {}
+        }
         bind.count(&frontend, worker.shard, Counter::ConnTot);
         if let Some(load) = worker.shared.worker_load.get(worker.index) {
             load.fetch_add(1, Ordering::Relaxed);

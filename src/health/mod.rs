@@ -11,11 +11,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, UnixStream};
 
 use crate::core::fleet::snapshot::ConnectTo;
 use crate::core::health::{CheckKind, CheckOutcome, CheckSpec, CheckStatus};
+use crate::core::proxy_protocol;
 use crate::core::tls::ServerTls;
 use crate::runtime::clock;
 use crate::tls::{Connectors, verifier};
@@ -121,17 +122,30 @@ async fn connect(check: &CheckSpec, to: &ConnectTo) -> Result<Box<dyn Transport>
                 IpAddr::V4(_) => TcpSocket::new_v4(),
                 IpAddr::V6(_) => TcpSocket::new_v6(),
             };
-            let stream = socket.map_err(refused)?.connect(*address).await.map_err(refused)?;
-            if check.kind == CheckKind::Tcp {
+            let mut stream = socket.map_err(refused)?.connect(*address).await.map_err(refused)?;
+            let _ = stream.set_nodelay(true);
+            introduce(check, &mut stream).await.map_err(refused)?;
+            if check.kind == CheckKind::Tcp && check.send_proxy.is_none() {
                 // Nothing was said, so nothing is lost by closing with a reset; it leaves no TIME_WAIT behind.
                 // HAProxy does the same. Failing to set it changes nothing about the result.
                 let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
             }
-            let _ = stream.set_nodelay(true);
             Ok(Box::new(stream))
         }
-        ConnectTo::Unix(path) => Ok(Box::new(UnixStream::connect(path).await.map_err(refused)?)),
+        ConnectTo::Unix(path) => {
+            let mut stream = UnixStream::connect(path).await.map_err(refused)?;
+            introduce(check, &mut stream).await.map_err(refused)?;
+            Ok(Box::new(stream))
+        }
     }
+}
+
+/// Says that the connection is our own, where the server expects to be told who connects.
+async fn introduce(check: &CheckSpec, stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+    let Some(version) = check.send_proxy else { return Ok(()) };
+    let mut header = Vec::new();
+    proxy_protocol::write_local(version, &mut header);
+    stream.write_all(&header).await
 }
 
 /// Whether this process lacks what it needs for a connection: descriptors, memory, local ports. The server is not to

@@ -46,6 +46,7 @@ fn tcp() -> CheckSpec {
         fall: 3,
         address: None,
         port: None,
+        send_proxy: None,
         tls: None,
     }
 }

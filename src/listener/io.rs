@@ -88,6 +88,14 @@ impl ClientIo {
         }
     }
 
+    /// The protocol agreed on in the TLS handshake (RFC 7301), if any.
+    pub fn alpn(&self) -> Option<&[u8]> {
+        match self {
+            ClientIo::Plain(_) => None,
+            ClientIo::Tls(s) => s.get_ref().1.alpn_protocol(),
+        }
+    }
+
     /// Asks for a reset when it is dropped, so that the client sees the answer as cut short.
     pub fn reset_on_close(&self) {
         match self {

@@ -7,5 +7,6 @@ pub mod bind;
 pub mod door;
 pub mod io;
 pub mod per_source;
+pub mod proxy_protocol;
 
 pub use io::ClientIo;

@@ -84,6 +84,7 @@ impl Log {
             severity: 6,
             format: None,
             asap: false,
+            announced: None,
             tls_session: None,
             frontend_address: None,
             server_source: None,

@@ -2,10 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use nix::sys::socket::{MsgFlags, recv};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// A connected stream socket.
@@ -65,6 +67,23 @@ impl Socket {
             Socket::Tcp(s) => Some(s.peek(into).await),
             Socket::Unix(_) => None,
         }
+    }
+
+    /// Waits for more bytes, or for the end of those that come: then `true`.
+    pub async fn readable(&self) -> io::Result<bool> {
+        Ok(each!(self, s => s.ready(Interest::READABLE).await)?.is_read_closed())
+    }
+
+    /// Shows the bytes that have come so far and leaves them where they are; none is the end of the stream. Should they
+    /// not be enough (`None`), [`Socket::readable`] waits for more.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing is there or it was not enough; the connection is broken.
+    pub fn look<T>(&self, room: &mut [u8], judge: impl FnOnce(&[u8]) -> Option<T>) -> io::Result<T> {
+        each!(self, s => s.try_io(Interest::READABLE, || {
+            let count = recv(s.as_raw_fd(), room, MsgFlags::MSG_PEEK)?;
+            judge(room.get(..count).unwrap_or_default()).ok_or_else(|| io::ErrorKind::WouldBlock.into())
+        }))
     }
 
     /// Asks for a reset instead of an orderly close when it is dropped.

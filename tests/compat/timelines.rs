@@ -56,6 +56,7 @@ fn check(interval_ms: u64, rounds: u32, disable_on_404: bool) -> Option<Arc<Chec
         fall: rounds,
         address: None,
         port: None,
+        send_proxy: None,
         tls: None,
     }))
 }

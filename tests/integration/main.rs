@@ -36,6 +36,7 @@ mod metrics_page;
 mod patterns;
 mod peers;
 mod persistence;
+mod proxy_protocol;
 mod queue;
 mod retries;
 mod routing;

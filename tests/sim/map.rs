@@ -96,6 +96,7 @@ pub fn server(rng: &mut Rng, number: u32, capped: bool) -> ServerSpec {
         backup: rng.u32(0..5) == 0,
         disabled: rng.u32(0..12) == 0,
         cookie: None,
+        send_proxy: None,
         check: checked.then(|| Arc::new(check(rng))),
         track: None,
         agent: (rng.u32(0..5) == 0).then(|| Arc::new(agent(rng))),

@@ -101,7 +101,18 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
 
 /// A TLS connection with its handshake done.
 pub fn connect(config: &Arc<ClientConfig>, to: SocketAddr, name: &str) -> std::io::Result<RawClient> {
-    let tcp = TcpStream::connect(to)?;
+    connect_behind(config, to, name, b"")
+}
+
+/// [`connect`] behind what is said before TLS.
+pub fn connect_behind(
+    config: &Arc<ClientConfig>,
+    to: SocketAddr,
+    name: &str,
+    first: &[u8],
+) -> std::io::Result<RawClient> {
+    let mut tcp = TcpStream::connect(to)?;
+    std::io::Write::write_all(&mut tcp, first)?;
     tcp.set_read_timeout(Some(super::PATIENCE))?;
     let name = ServerName::try_from(name.to_owned()).expect("a valid name");
     let conn = ClientConnection::new(Arc::clone(config), name).map_err(std::io::Error::other)?;

@@ -24,6 +24,13 @@ fn main() -> std::io::Result<()> {
             }
         }
     }
+    let tcp4 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x18\xc0\0\x02\x07\xc6\x33\x64\x09\x12\x67\x20\xfb\x02\0\x09a.example";
+    let local = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+    for (number, header) in
+        [&b"PROXY TCP4 192.0.2.7 198.51.100.9 4711 8443\r\n"[..], b"PROXY UNKNOWN\r\n", tcp4, local].iter().enumerate()
+    {
+        seed("proxy_header", number, header)?;
+    }
     for (number, cookies) in ["SRV=a", "a=1; SRV=b; c=\"d;\"", "SRV;SRV=;=SRV; ;", "SRV=1;SRV=2"].iter().enumerate() {
         seed("cookie", number, cookies.as_bytes())?;
     }

@@ -30,17 +30,19 @@ impl Lowering<'_> {
         self.server_tls_alone(written.tls.as_ref());
         let tls = self.server_tls(&[self.defaults.and_then(|d| d.server_tls.as_ref()), written.tls.as_ref()], None);
         // Looked at by itself, so that it is checked even when every server says otherwise.
+        let send_proxy = self.send_proxy(written.send_proxy.as_ref());
         let check = self.check(
             &[self.defaults.and_then(|d| d.health_check.as_ref()), written.health_check.as_ref()],
             super::Completeness::Partial,
             &tls,
+            send_proxy,
         );
         self.agent_alone(written.agent.as_ref());
         let observed = written.observe.as_ref().filter(|o| !matches!(***o, ObserveChoice::Off(_)));
         if let (Some(observe), None) = (observed, &check) {
             self.observe_without_check(observe.id());
         }
-        let tuning = self.tuning(None, Some(&**written), check.is_some());
+        let tuning = self.tuning(None, Some(&**written), check.is_some(), send_proxy);
         BackendSpec {
             name: self.name(name.id(), name, "backend"),
             iid,

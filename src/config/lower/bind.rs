@@ -37,6 +37,7 @@ impl Lowering<'_> {
             BindChoice::Full(bind) => (&**bind, bind.address.as_ref().map(|a| (a.id(), &**a))),
         };
         let tls = full.tls.as_ref().and_then(|tls| self.bind_tls(tls));
+        let proxy_protocol = full.proxy_protocol.as_ref();
         let name = full.name.as_ref().map(|name| self.name(name.id(), name.as_ref(), "bind"));
         let Some((at, address)) = address else {
             self.missing(at, "this bind has no `address`").help("add `address: 0.0.0.0:80`");
@@ -48,7 +49,8 @@ impl Lowering<'_> {
             BindAddress::Unix(unix) => self.listen(at, ListenAddress::Unix(unix.path.clone())),
         }
         let backlog = full.backlog.as_deref().copied().unwrap_or(BACKLOG_DEFAULT);
-        Some(Bind { frontend, number, name, address, tls, backlog })
+        let proxy_protocol = proxy_protocol.and_then(|written| self.bind_proxy_protocol(written, &address));
+        Some(Bind { frontend, number, name, address, proxy_protocol, tls, backlog })
     }
 
     fn bind_address(&mut self, at: NodeId, written: &text::Address, full: &raw::Bind) -> Option<BindAddress> {

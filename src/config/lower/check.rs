@@ -13,6 +13,7 @@ use crate::config::shape::shorten;
 use crate::core::fleet::mode::Mode;
 use crate::core::fleet::spec::ServerAddress;
 use crate::core::health::{CheckKind, CheckSpec, HttpCheck};
+use crate::core::proxy_protocol::SendSpec;
 use crate::core::tls::{ServerTls, Sni, TlsUse, Verify};
 use crate::core::units::render_duration;
 
@@ -41,12 +42,13 @@ impl<'a> Layers<'a> {
 
 impl Lowering<'_> {
     /// Puts the layers of a check together, the outermost first; `None` when it is off. Without any layer the default
-    /// check is made. `server` is how the server itself is spoken to.
+    /// check is made. `server` is how the server itself is spoken to, `send_proxy` how it is told who connects.
     pub fn check(
         &mut self,
         written: &[Option<&At<CheckChoice>>],
         completeness: Completeness,
         server: &TlsUse,
+        send_proxy: Option<SendSpec>,
     ) -> Option<CheckSpec> {
         let (mut layers, mut own) = (Vec::new(), Vec::new());
         let mut off = false;
@@ -81,6 +83,8 @@ impl Lowering<'_> {
         {
             self.error(at.id(), "nothing can be checked at this address").help("remove it to check the server itself");
         }
+        let port = layers.pick(|c| c.port.as_ref()).map(|n| **n);
+        let own_header = layers.pick(|c| c.send_proxy.as_ref()).map(|choice| **choice);
         Some(CheckSpec {
             kind: if self.only_connects(&own) { CheckKind::Tcp } else { self.check_kind(&layers) },
             interval,
@@ -90,7 +94,8 @@ impl Lowering<'_> {
             rise: layers.pick(|c| c.rise.as_ref()).map_or(3, |n| **n),
             fall: layers.pick(|c| c.fall.as_ref()).map_or(3, |n| **n),
             address,
-            port: layers.pick(|c| c.port.as_ref()).map(|n| **n),
+            port,
+            send_proxy: self.check_send_proxy(own_header, address.is_some() || port.is_some(), send_proxy),
             tls: self.check_tls(&layers, server),
         })
     }

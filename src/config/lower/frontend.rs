@@ -90,6 +90,7 @@ impl Lowering<'_> {
             request: self.timeout(first!(request in written, defaults), seconds(10)),
             keepalive: self.timeout(first!(keepalive in written, defaults), seconds(60)),
             client: self.timeout(first!(client in written, defaults), seconds(30)),
+            proxy_header: self.timeout(first!(proxy_header in written, defaults), seconds(5)),
             handshake: self.timeout(first!(handshake in written, defaults), seconds(10)),
             tarpit: self.timeout(first!(tarpit in written, defaults), seconds(10)),
         }

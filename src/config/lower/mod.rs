@@ -20,6 +20,7 @@ mod limit;
 mod log;
 mod mode;
 mod pattern;
+mod proxy_protocol;
 mod route;
 mod rule;
 mod server;
@@ -216,7 +217,7 @@ impl Lowering<'_> {
         let _ = self.retry_on(defaults.retry_on.as_ref());
         self.server_tls_alone(defaults.server_tls.as_ref());
         let tls = self.server_tls(&[defaults.server_tls.as_ref()], None);
-        let check = self.check(&[defaults.health_check.as_ref()], Completeness::Partial, &tls);
-        let _ = self.tuning(None, None, check.is_some());
+        let check = self.check(&[defaults.health_check.as_ref()], Completeness::Partial, &tls, None);
+        let _ = self.tuning(None, None, check.is_some(), None);
     }
 }

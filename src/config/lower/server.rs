@@ -18,10 +18,12 @@ use crate::core::fleet::spec::{
     TlsUse,
 };
 use crate::core::health::CheckSpec;
+use crate::core::proxy_protocol::SendSpec;
 
 /// What can be said of servers in `defaults`, in a backend and of one server.
 #[derive(Debug)]
 pub(super) struct Tuning {
+    send_proxy: Option<SendSpec>,
     observe: Option<ObserveSpec>,
     slowstart: Option<Duration>,
     initial: InitialState,
@@ -34,6 +36,7 @@ impl Tuning {
     /// What a server is like that says nothing of itself.
     pub fn defaults(self, check: Option<Arc<CheckSpec>>, tls: TlsUse) -> ServerDefaults {
         ServerDefaults {
+            send_proxy: self.send_proxy,
             check,
             observe: self.observe,
             slowstart: self.slowstart,
@@ -77,6 +80,7 @@ impl Lowering<'_> {
             backend.health_check.as_ref(),
             full.health_check.as_ref(),
         ];
+        let send_proxy = self.send_proxy(first!(send_proxy in Some(full), Some(backend)));
         self.server_tls_alone(full.tls.as_ref());
         let owner = format!("{of}/{}", **name);
         let tls = match &address {
@@ -87,7 +91,7 @@ impl Lowering<'_> {
                 self.server_tls(&layers, Some(Whose { owner: &owner, address, at: written.id() }))
             }
         };
-        let mut check = self.check(&layers, super::Completeness::Whole, &tls);
+        let mut check = self.check(&layers, super::Completeness::Whole, &tls, send_proxy);
         if let (Some(check), Some(address)) = (&mut check, &address) {
             let at = full.health_check.as_ref().or(backend.health_check.as_ref()).map_or(written.id(), At::id);
             self.check_of_address(at, check, address, &tls, &owner);
@@ -101,7 +105,7 @@ impl Lowering<'_> {
         if let (Some(observe), None, None) = (observed, &check, &full.track) {
             self.observe_without_check(observe.id());
         }
-        let tuning = self.tuning(Some(full), Some(backend), check.is_some());
+        let tuning = self.tuning(Some(full), Some(backend), check.is_some(), send_proxy);
         if let Some(cookie) = &full.cookie {
             let text = cookie.as_ref();
             if text.is_empty() || !text.chars().all(|c| c.is_ascii_graphic() && !"\",;\\".contains(c)) {
@@ -117,6 +121,7 @@ impl Lowering<'_> {
             backup: full.backup.as_deref().copied().unwrap_or(false),
             disabled: full.disabled.as_deref().copied().unwrap_or(false),
             cookie: full.cookie.as_ref().map(|cookie| cookie.as_ref().into()),
+            send_proxy,
             check: check.map(Into::into),
             track: full.track.as_ref().map(|track| track.as_ref().into()),
             agent: agent.map(Into::into),
@@ -145,12 +150,19 @@ impl Lowering<'_> {
     }
 
     /// What the server says, else the backend, else the defaults.
-    pub fn tuning(&mut self, server: Option<&raw::Server>, backend: Option<&raw::Backend>, checked: bool) -> Tuning {
+    pub fn tuning(
+        &mut self,
+        server: Option<&raw::Server>,
+        backend: Option<&raw::Backend>,
+        checked: bool,
+        send_proxy: Option<SendSpec>,
+    ) -> Tuning {
         let defaults = self.defaults;
         let slowstart = first!(slowstart in server, backend, defaults);
         let slowstart = slowstart.and_then(|s| self.duration_in(s, Duration::ZERO, Duration::from_secs(24 * 3600)));
         let observe = first!(observe in server, backend, defaults);
         Tuning {
+            send_proxy,
             observe: observe.filter(|_| checked).and_then(|choice| observe_spec(choice)),
             slowstart: slowstart.filter(|s| !s.is_zero()),
             initial: match first!(initial in server, backend, defaults).map(|w| &**w) {

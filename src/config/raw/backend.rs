@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::agent::AgentChoice;
 use super::check::CheckChoice;
 use super::frontend::{HeaderRule, ModeWord, OffWord};
+use super::proxy_protocol::SendProxyChoice;
 use super::server_tls::ServerTlsChoice;
 use super::text::{Address, Algorithm, Duration, FilePath, Ip, Text};
 use super::{AnswerLimits, At, Named, OneOrMany, Opt};
@@ -46,6 +47,8 @@ pub(in crate::config) struct Backend {
     pub pool: Opt<Pool>,
     /// Source addresses of connections to servers. Default: the kernel chooses.
     pub source: Opt<OneOrMany<Ip>>,
+    /// `send_proxy` of every server.
+    pub send_proxy: Opt<SendProxyChoice>,
     /// How servers are checked, or `off`: servers are then taken as up.
     pub health_check: Opt<CheckChoice>,
     /// Whether every check whose result is news is logged. Default: false.
@@ -278,6 +281,9 @@ pub(in crate::config) struct Server {
     pub disabled: Opt<bool>,
     /// Its value of the persistence cookie. Default: its name.
     pub cookie: Opt<Text>,
+    /// How it is told who connects: a PROXY header, `v1`, `v2` or a map, begins each connection to it, which then serves
+    /// one client only; or `off`. Default: off.
+    pub send_proxy: Opt<SendProxyChoice>,
     /// What differs from the backend's check, or `off`: the server is then taken as up.
     pub health_check: Opt<CheckChoice>,
     /// What differs from the backend's agent, or `off`: a program beside the server that says how it wants to be treated.

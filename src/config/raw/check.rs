@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::frontend::OffWord;
+use super::proxy_protocol::CheckSendProxy;
 use super::text::{Duration, FilePath, Ip, Pattern, Statuses, Text};
 use super::{Named, OneOrMany, Opt};
 
@@ -56,6 +57,9 @@ pub(in crate::config) struct HealthCheck {
     /// Checked at this port. Default: the server's.
     #[schemars(range(min = 1))]
     pub port: Opt<u16>,
+    /// A PROXY header that says the connection is our own: `v1`, `v2` or `off`. Default: as the server's `send_proxy`,
+    /// but off with `address` or `port`.
+    pub send_proxy: Opt<CheckSendProxy>,
     /// Checked over TLS: `true`, `false` or how. Default: as the server is spoken to, unless `address` or `port` say that
     /// it is checked elsewhere.
     pub tls: Opt<CheckTlsChoice>,

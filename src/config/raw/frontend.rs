@@ -94,6 +94,8 @@ pub(in crate::config) struct Bind {
     pub address: Opt<Address>,
     /// Its name in logs and statistics. Default: its number among the frontend's binds.
     pub name: Opt<Text>,
+    /// PROXY headers of load balancers in front, read before everything else. Default: none.
+    pub proxy_protocol: Opt<BindProxyProtocol>,
     /// TLS. Default: plain.
     pub tls: Opt<BindTls>,
     /// Kernel accept queue. Default: 4096.
@@ -105,6 +107,17 @@ pub(in crate::config) struct Bind {
     pub user: Opt<Text>,
     /// Group of a unix socket, by name or number.
     pub group: Opt<Text>,
+}
+
+/// PROXY headers, version 1 or 2.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct BindProxyProtocol {
+    /// Networks of those who may send one. Required, but for unix sockets, whose file says who may connect.
+    pub from: Opt<OneOrMany<Network>>,
+    /// Whether every connection must begin with one; others, and those from elsewhere, are closed. With `false` they are
+    /// served as they come. Default: true.
+    pub required: Opt<bool>,
 }
 
 /// TLS of a bind.
@@ -142,6 +155,8 @@ pub(in crate::config) struct ClientTimeouts {
     pub keepalive: Opt<Duration>,
     /// Inactivity of a client that is to send a body or take an answer. Default: 30s.
     pub client: Opt<Duration>,
+    /// The PROXY header, on binds that take one. Default: 5s.
+    pub proxy_header: Opt<Duration>,
     /// The TLS handshake. Default: 10s.
     pub handshake: Opt<Duration>,
     /// How long a tarpitted request is held. Default: 10s.

@@ -12,6 +12,7 @@ pub(super) mod frontend;
 pub(super) mod global;
 pub(super) mod limit;
 pub(super) mod pattern;
+pub(super) mod proxy_protocol;
 pub(super) mod server_tls;
 pub(super) mod stats;
 pub(super) mod text;
@@ -107,6 +108,8 @@ pub(super) struct Timeouts {
     pub keepalive: Opt<Duration>,
     /// Inactivity of a client that is to send a body or take an answer. Default: 30s.
     pub client: Opt<Duration>,
+    /// The PROXY header of a client connection, on binds that take one. Default: 5s.
+    pub proxy_header: Opt<Duration>,
     /// The TLS handshake of a client. Default: 10s.
     pub handshake: Opt<Duration>,
     /// How long a tarpitted request is held. Default: 10s.

@@ -22,6 +22,7 @@ pub mod new_server;
 mod new_server_tls;
 pub mod parse;
 pub mod patterns;
+mod send_proxy;
 pub mod servers;
 pub mod sessions;
 pub mod table;

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use super::new_server_tls::NewServerTls;
 use super::parse::shown;
+use super::send_proxy::SendProxyWords;
 use crate::core::fleet::Refusal;
 use crate::core::fleet::spec::{BackendSpec, ObserveSpec, OnError, ServerAddress, ServerDefaults, ServerSpec};
 use crate::core::health::{CheckKind, CheckSpec};
+use crate::core::proxy_protocol::SendSpec;
 use crate::core::tls::{ServerTls, Sni, TlsUse, Verify};
 
 /// A check's intervals are at least this, as in the configuration.
@@ -40,6 +42,7 @@ pub struct NewServer {
     check_port: Option<u16>,
     check_address: Option<IpAddr>,
     cookie: Option<Box<str>>,
+    send_proxy: SendProxyWords,
     track: Option<Box<str>>,
     slowstart: Option<Duration>,
     observe: Option<bool>,
@@ -118,6 +121,8 @@ impl NewServer {
                 "shutdown-sessions" => self.on_marked_down_shutdown = Some(true),
                 _ => return Err("'on-marked-down' expects 'shutdown-sessions'.".to_owned()),
             },
+            "proxy-v2-options" => self.send_proxy.options(value()?)?,
+            flag if self.send_proxy.flag(flag) => {}
             keyword => {
                 if !self.tls.option(keyword, words)? {
                     return Err(format!("unknown keyword '{}'.", shown(keyword)));
@@ -138,8 +143,9 @@ impl NewServer {
         }
         let owner = format!("{}/{name}", backend.name);
         let tls = self.tls.build(owner, &address, &defaults.tls)?;
+        let send_proxy = self.send_proxy.server(defaults.send_proxy);
         let check = match self.check {
-            true => Some(Arc::new(self.build_check(&address, defaults, &tls)?)),
+            true => Some(Arc::new(self.build_check(&address, defaults, &tls, send_proxy)?)),
             false => None,
         };
         let observe = match self.observe {
@@ -157,6 +163,7 @@ impl NewServer {
             backup: self.backup,
             disabled: false,
             cookie: self.cookie,
+            send_proxy,
             track: self.track,
             agent: None,
             observe: observe.filter(|_| check.is_some()),
@@ -177,6 +184,7 @@ impl NewServer {
         address: &ServerAddress,
         defaults: &ServerDefaults,
         tls: &TlsUse,
+        send_proxy: Option<SendSpec>,
     ) -> Result<CheckSpec, Refusal> {
         let template = defaults.check.as_deref();
         let mut check = template.cloned().unwrap_or(CheckSpec {
@@ -189,6 +197,7 @@ impl NewServer {
             fall: 3,
             address: None,
             port: None,
+            send_proxy: None,
             tls: None,
         });
         if let Some(inter) = self.inter {
@@ -201,6 +210,8 @@ impl NewServer {
         check.fall = self.fall.unwrap_or(check.fall);
         check.port = self.check_port.or(check.port);
         check.address = self.check_address.or(check.address);
+        let elsewhere = self.check_port.is_some() || self.check_address.is_some();
+        check.send_proxy = self.send_proxy.check(send_proxy, elsewhere, check.send_proxy);
         if matches!(address, ServerAddress::Unix(_)) && check.address.is_some() != check.port.is_some() {
             let text = "A unix socket is checked at 'addr' and 'port' or, without both, at the socket itself.";
             return Err(Refusal(text.to_owned()));

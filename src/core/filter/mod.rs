@@ -10,6 +10,8 @@ pub mod template;
 
 use regex::bytes::Regex;
 
+use crate::core::proxy_protocol::Sample;
+
 pub use capture::{capture_request, capture_response, strip_captured_request};
 pub use rules::{apply_rules, reads_request};
 pub use template::{TemplateContext, TemplateError, TemplateTrouble};
@@ -81,6 +83,8 @@ pub enum TemplatePiece {
     Query,
     /// `%[method]`
     Method,
+    /// `%[fc_pp_authority]` and its kin: what the connection's PROXY header said besides addresses.
+    Announced(Sample),
     /// `%[header(NAME)]`: the request's field, empty when absent.
     Header(Box<str>),
 }

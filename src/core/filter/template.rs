@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 use super::{Template, TemplatePiece};
 use crate::core::http::Head;
 use crate::core::http::grammar::{is_token, is_value_byte};
+use crate::core::proxy_protocol::sample::SAMPLES;
+use crate::core::proxy_protocol::{Sample, Tlvs};
 
 /// What the variables stand for while one request is served. Names not known yet are empty.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +29,8 @@ pub struct TemplateContext<'a> {
     pub tls: bool,
     /// `host`: normalised, without port.
     pub host: &'a str,
+    /// What the connection's PROXY header said besides addresses, for `fc_pp_authority` and its kin.
+    pub announced: Option<&'a Tlvs>,
     /// The request, for `path`, `query`, `method` and `header(NAME)`.
     pub request: &'a Head,
 }
@@ -79,7 +83,10 @@ impl fmt::Display for TemplateError {
                 for (known, _) in &VARIABLES {
                     write!(f, "{known}, ")?;
                 }
-                f.write_str("header(NAME)")
+                for (known, _) in &SAMPLES {
+                    write!(f, "{known}, ")?;
+                }
+                f.write_str("fc_pp_tlv(TYPE), header(NAME)")
             }
         }
     }
@@ -90,7 +97,7 @@ impl std::error::Error for TemplateError {}
 impl Template {
     /// The names of all variables without an argument, in the order they are listed to a reader.
     pub fn variables() -> impl Iterator<Item = &'static str> {
-        VARIABLES.iter().map(|(name, _)| *name)
+        VARIABLES.iter().map(|(name, _)| *name).chain(SAMPLES.iter().map(|(name, _)| *name))
     }
 
     /// Reads a template: `%[name]` and `%[header(NAME)]` are variables, `%%` is a percent sign.
@@ -169,6 +176,9 @@ impl Template {
                 TemplatePiece::Path => put(context.request.path(), false),
                 TemplatePiece::Query => put(context.request.query().unwrap_or_default(), false),
                 TemplatePiece::Method => put(context.request.method(), false),
+                TemplatePiece::Announced(sample) => {
+                    put(context.announced.and_then(|said| sample.of(said)).unwrap_or_default(), false);
+                }
                 TemplatePiece::Header(name) => put(context.request.get(name.as_bytes()).unwrap_or_default(), false),
             }
         }
@@ -182,6 +192,7 @@ impl fmt::Display for Template {
             match piece {
                 TemplatePiece::Literal(text) => f.write_str(&text.replace('%', "%%"))?,
                 TemplatePiece::Header(name) => write!(f, "%[header({name})]")?,
+                TemplatePiece::Announced(sample) => write!(f, "%[{sample}]")?,
                 plain => {
                     let name = VARIABLES.iter().find(|(_, p)| p == plain).map_or("", |(name, _)| name);
                     write!(f, "%[{name}]")?;
@@ -195,6 +206,9 @@ impl fmt::Display for Template {
 fn variable(name: &str) -> Result<TemplatePiece, TemplateTrouble> {
     if let Some((_, piece)) = VARIABLES.iter().find(|(known, _)| *known == name) {
         return Ok(piece.clone());
+    }
+    if let Some(sample) = Sample::parse(name) {
+        return Ok(TemplatePiece::Announced(sample));
     }
     match name.strip_prefix("header(").and_then(|rest| rest.strip_suffix(')')) {
         Some(field) if is_token(field.as_bytes()) => Ok(TemplatePiece::Header(field.into())),
@@ -229,6 +243,7 @@ pub(crate) mod tests {
             request_id: b"id-1",
             tls: true,
             host: "a.example",
+            announced: None,
             request,
         }
     }

@@ -17,6 +17,7 @@ use crate::core::health::agent::AgentSpec;
 use crate::core::limit::RateLimitSpec;
 use crate::core::log::format::LogFormat;
 use crate::core::pattern::DenyRule;
+use crate::core::proxy_protocol::SendSpec;
 use crate::core::route::{FixedAnswer, Route};
 use crate::core::web::PageSpec;
 
@@ -132,6 +133,8 @@ pub struct ClientTimeouts {
     pub keepalive: Duration,
     /// Inactivity of a client that is to send a body or to take an answer.
     pub client: Duration,
+    /// The PROXY header.
+    pub proxy_header: Duration,
     /// The TLS handshake.
     pub handshake: Duration,
     /// How long a tarpitted request is held.
@@ -259,6 +262,8 @@ pub struct BackendSpec {
 /// `default-server`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerDefaults {
+    /// How it is told who connects.
+    pub send_proxy: Option<SendSpec>,
     /// Its check, if it asks for one and the backend has not switched them off.
     pub check: Option<Arc<CheckSpec>>,
     /// Passive checks, if it is checked.
@@ -280,6 +285,7 @@ pub struct ServerDefaults {
 impl Default for ServerDefaults {
     fn default() -> ServerDefaults {
         ServerDefaults {
+            send_proxy: None,
             check: None,
             observe: None,
             slowstart: None,
@@ -346,6 +352,8 @@ pub struct ServerSpec {
     pub disabled: bool,
     /// Value of the persistence cookie; its name when absent.
     pub cookie: Option<Box<str>>,
+    /// How it is told who connects. HAProxy: `send-proxy`.
+    pub send_proxy: Option<SendSpec>,
     /// Its check; `None` when it is not checked and taken as up.
     pub check: Option<Arc<CheckSpec>>,
     /// The server whose state it takes over instead of checks of its own, as `backend/server`. HAProxy: `track`.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::format::LogFormat;
 use crate::core::fleet::mode::Mode;
+use crate::core::proxy_protocol::Tlvs;
 
 /// One finished request (or a connection that never became one, or a session in TCP mode). Borrowed: it lives for the
 /// time of formatting.
@@ -69,6 +70,8 @@ pub struct Record<'a> {
     pub format: Option<&'a LogFormat>,
     /// The line may be written before the answer's end: times and bytes that still grow are marked `+`.
     pub asap: bool,
+    /// What the connection's PROXY header said besides addresses.
+    pub announced: Option<&'a Tlvs>,
     /// The client's TLS, if the format wants to know.
     pub tls_session: Option<TlsSession<'a>>,
     /// The address the client connected to, if the format wants to know.

@@ -76,6 +76,7 @@ pub(super) fn plain() -> Record<'static> {
         severity: severity::INFO,
         format: None,
         asap: false,
+        announced: None,
         tls_session: None,
         frontend_address: None,
         server_source: None,

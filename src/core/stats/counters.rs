@@ -92,6 +92,12 @@ counters! {
     TlsFull,
     /// TLS handshakes that resumed a session.
     TlsResumed,
+    /// PROXY headers that were not right, not sent in time, or not sent by those who may.
+    ProxyRefused,
+    /// PROXY headers that said whose a connection is.
+    ProxyTold,
+    /// PROXY headers of senders that spoke for themselves.
+    ProxyLocal,
     /// Upgraded connections (websockets).
     Upgrades,
     /// Sum of queue times in ms.

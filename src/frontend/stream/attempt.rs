@@ -205,11 +205,12 @@ impl Stream<'_> {
         let Some(to) = server.address.clone() else {
             return Err(Failed::End(End::new(Cause::NoServer, Phase::Queue)));
         };
+        let owner = self.owner(server);
         let kept = match self.fresh_only {
             true => None,
             false => {
                 let host = Some(self.e.scratch.host.as_str()).filter(|host| !host.is_empty());
-                self.worker.pool.borrow_mut().take(server, host, self.e.latest)
+                self.worker.pool.borrow_mut().take(server, owner, host, self.e.latest)
             }
         };
         let side = match kept {
@@ -219,11 +220,11 @@ impl Stream<'_> {
                 self.e.timers.connect = Some(0);
                 self.e.times.connect = Duration::ZERO;
                 self.e.connected = Some(self.e.latest);
-                ServerSide::new(io, to, true)
+                ServerSide::new(io, to, owner, true)
             }
             None => {
                 let io = self.connect(view, server, &to).await?;
-                ServerSide::new(io, to, false)
+                ServerSide::new(io, to, owner, false)
             }
         };
         self.note_addresses(&side);
@@ -250,12 +251,13 @@ impl Stream<'_> {
         let turn = self.worker.source_turn.get();
         self.worker.source_turn.set(turn.wrapping_add(1));
         let start = clock::now();
+        let first = self.introduction(server);
         let timeouts = &view.spec.timeouts;
         self.connection.place.entry.expires(false, start + timeouts.connect);
         let host = Some(self.e.scratch.host.as_str()).filter(|host| !host.is_empty());
         let connectors = &self.worker.connectors;
         let mut connecting = Box::pin(async {
-            let io = connect::connect(to, &view.spec.source, turn, timeouts.connect).await?;
+            let io = connect::connect(to, &view.spec.source, turn, &first, timeouts.connect).await?;
             match &server.tls {
                 None => Ok(io),
                 Some(tls) => {

@@ -36,6 +36,8 @@ pub(super) struct ServerSide {
     io: ServerIo,
     to: ConnectTo,
     buffer: Buffer,
+    /// Whose it is, if it may serve one client alone.
+    owner: Option<u64>,
     /// It carried requests before.
     reused: bool,
     /// Written of the head.
@@ -48,8 +50,8 @@ pub(super) struct ServerSide {
 
 impl ServerSide {
     /// A connection as it comes from `connect` or the pool.
-    pub fn new(io: ServerIo, to: ConnectTo, reused: bool) -> ServerSide {
-        ServerSide { io, to, buffer: Buffer::default(), reused, sent: 0, answered: false, refuses: false }
+    pub fn new(io: ServerIo, to: ConnectTo, owner: Option<u64>, reused: bool) -> ServerSide {
+        ServerSide { io, to, buffer: Buffer::default(), owner, reused, sent: 0, answered: false, refuses: false }
     }
 
     /// Our address and the server's; unix sockets have none.
@@ -145,9 +147,11 @@ impl Stream<'_> {
                 // By the newest state: the server may have gone into maintenance while it answered.
                 let newest = self.worker.snapshot();
                 let backend = newest.backends.get(server.id.backend.0 as usize);
-                if let Some(server) = backend.and_then(|b| b.servers.get(server.id.index as usize)) {
+                if let Some(server) = backend.and_then(|b| b.servers.get(server.id.index as usize))
+                    && side.owner == self.owner(server)
+                {
                     let mut pool = self.worker.pool.borrow_mut();
-                    pool.keep(server, &side.to, side.io, view.spec.pool, self.e.latest);
+                    pool.keep(server, side.owner, &side.to, side.io, view.spec.pool, self.e.latest);
                 }
             }
         }

@@ -1,13 +1,14 @@
 //! One request, in phases. [`handle`] is the order of the work; each phase has its file.
 //!
 //! `head` reads it, `rules` understands, limits and routes it, `local` and `page` answer what is answered here, `attempt`
-//! finds a server, `exchange` (with `upload`, `download` and `numbers`) talks to it, `finish` counts and logs.
+//! finds a server (`introduce` says what one is told of the client), `exchange` (with `upload`, `download` and `numbers`) talks to it, `finish` counts and logs.
 
 mod attempt;
 mod download;
 mod exchange;
 mod finish;
 mod head;
+pub(super) mod introduce;
 mod local;
 mod numbers;
 mod page;

@@ -17,7 +17,7 @@ use crate::core::route::{self, FixedAnswer, RouteAction, RouteFacts};
 use crate::core::stats::counters::Counter;
 use crate::core::termination::{Cause, Phase};
 use crate::core::web::{Page, target};
-use crate::frontend::connection::millis;
+use crate::frontend::connection::{Connection, millis};
 use crate::frontend::registry::Doing;
 use crate::runtime::clock;
 
@@ -79,9 +79,9 @@ impl Stream<'_> {
         capture(scratch, spec);
         filter::strip_captured_request(&mut scratch.request, &spec.capture);
         hop::strip_hop_by_hop(&mut scratch.request, self.framing.upgrade.is_some());
-        let tls = self.connection.io.is_tls();
+        let tls = self.connection.is_secure();
         let peer = self.connection.peer.map_or(IpAddr::from([127, 0, 0, 1]), |p| p.ip());
-        let port = self.connection.bind.address.map_or(0, |a| a.port());
+        let port = self.connection.destination_port().unwrap_or(0);
         forwarded::apply_forwarded(&mut scratch.request, peer, trusted, tls, port, &spec.forward);
         if let (Some(header), false) = (&spec.request_id.header, scratch.id.is_empty()) {
             hop::remove_with_aliases(&mut scratch.request, header.as_bytes());
@@ -221,7 +221,7 @@ impl Stream<'_> {
         let facts = RouteFacts {
             head: &self.e.scratch.request,
             host: &self.e.scratch.host,
-            tls: self.connection.io.is_tls(),
+            tls: self.connection.is_secure(),
             client: self.client_ip(),
             patterns: &self.worker.shared.patterns,
         };
@@ -259,8 +259,8 @@ impl Stream<'_> {
                 let scratch = &mut *self.e.scratch;
                 scratch.text.clear();
                 let context = template_context(
+                    self.connection,
                     self.e.client,
-                    self.connection.io.is_tls(),
                     (&spec.name, "", ""),
                     &scratch.id,
                     &scratch.host,
@@ -284,9 +284,8 @@ impl Stream<'_> {
         let reads = filter::reads_request(rules);
         let original = if reads { self.e.scratch.request.clone() } else { Head::new() };
         let scratch = &mut *self.e.scratch;
-        let tls = self.connection.io.is_tls();
         let names = (frontend, backend, "");
-        let context = template_context(self.e.client, tls, names, &scratch.id, &scratch.host, &original);
+        let context = template_context(self.connection, self.e.client, names, &scratch.id, &scratch.host, &original);
         let refused = filter::apply_rules(&mut scratch.request, rules, &context);
         self.count_refused_rewrites(refused);
     }
@@ -303,8 +302,8 @@ impl Stream<'_> {
         let server = newer.as_ref().or(backend).zip(self.e.server).and_then(|(b, i)| b.servers.get(i));
         let names = (frontend, backend.map_or("", |b| &b.spec.name[..]), server.map_or("", |s| &s.spec.name[..]));
         let scratch = &mut *self.e.scratch;
-        let tls = self.connection.io.is_tls();
-        let context = template_context(self.e.client, tls, names, &scratch.id, &scratch.host, &scratch.request);
+        let context =
+            template_context(self.connection, self.e.client, names, &scratch.id, &scratch.host, &scratch.request);
         let refused = filter::apply_rules(&mut scratch.response, rules, &context);
         self.count_refused_rewrites(refused);
     }
@@ -326,14 +325,15 @@ impl Stream<'_> {
 }
 
 fn template_context<'a>(
+    connection: &'a Connection,
     client: Option<std::net::SocketAddr>,
-    tls: bool,
     (frontend, backend, server): (&'a str, &'a str, &'a str),
     id: &'a [u8],
     host: &'a str,
     request: &'a Head,
 ) -> TemplateContext<'a> {
-    TemplateContext { client, frontend, backend, server, request_id: id, tls, host, request }
+    let (tls, announced) = (connection.is_secure(), connection.tlvs());
+    TemplateContext { client, frontend, backend, server, request_id: id, tls, host, announced, request }
 }
 
 fn take_or_make_id(rng: &mut fastrand::Rng, spec: &RequestIdSpec, trusted: bool, scratch: &mut super::Scratch) {

@@ -168,7 +168,7 @@ impl Session {
         let facts = RouteFacts {
             head: &Head::new(),
             host: &self.books.server_name,
-            tls: self.connection.io.is_tls(),
+            tls: self.connection.is_secure(),
             client: self.books.client_ip(),
             patterns: &self.worker.shared.patterns,
         };

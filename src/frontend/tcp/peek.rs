@@ -24,15 +24,20 @@ impl Session {
     /// # Errors
     /// It left without a word, or its ClientHello is broken.
     pub(super) async fn wanted_name(&mut self) -> Result<String, End> {
-        let snapshot = self.books.snapshot.clone();
-        let spec = &snapshot.frontends[self.books.frontend].spec;
-        if spec.routes.iter().all(|route| route.hosts.is_empty()) {
-            return Ok(String::new());
-        }
         if self.connection.io.is_tls() {
             // Its TLS ends here: the name was asked for in the handshake.
             let asked = self.connection.io.tls_session().and_then(|session| session.server_name);
             return Ok(asked.map(normalised).unwrap_or_default());
+        }
+        if let Some(asked) = self.connection.tlvs().filter(|_| self.connection.is_secure()).and_then(|t| t.authority())
+        {
+            // Its TLS ended at the proxy that told of it, and this is the name it told.
+            return Ok(std::str::from_utf8(asked).map(normalised).unwrap_or_default());
+        }
+        let snapshot = self.books.snapshot.clone();
+        let spec = &snapshot.frontends[self.books.frontend].spec;
+        if spec.routes.iter().all(|route| route.hosts.is_empty()) {
+            return Ok(String::new());
         }
         let within = spec.tcp.map_or(std::time::Duration::ZERO, |tcp| tcp.hello);
         let name = match self.hear(within).await? {

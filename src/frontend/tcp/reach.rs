@@ -17,6 +17,7 @@ use crate::core::termination::{Cause, Phase};
 use crate::frontend::connection::millis;
 use crate::frontend::registry::Doing;
 use crate::frontend::stream::BackendPlace;
+use crate::frontend::stream::introduce::introduction;
 use crate::runtime::clock;
 use crate::runtime::shared::WorkerReport;
 use crate::tls::{HandshakeError, verifier};
@@ -137,8 +138,9 @@ impl Session {
         entry.expires(false, start + timeouts.connect);
         let worker = self.worker.clone();
         let name = Some(self.books.server_name.clone()).filter(|name| !name.is_empty());
+        let first = introduction(&self.connection, server, b"", name.as_deref());
         let mut connecting = Box::pin(async {
-            let io = connect::connect(&to, &view.spec.source, turn, timeouts.connect).await?;
+            let io = connect::connect(&to, &view.spec.source, turn, &first, timeouts.connect).await?;
             match &server.tls {
                 None => Ok(io),
                 Some(tls) => {

@@ -65,7 +65,11 @@ impl Side for ClientIo {
 
 impl Side for ServerIo {
     fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.poll_read_slice(cx, room)
+        match self.poll_read_slice(cx, room) {
+            // Many TLS servers close without saying so. HAProxy takes it for an end, and clients are used to that.
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(0)),
+            other => other,
+        }
     }
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ServerIo::poll_write(self, cx, bytes)

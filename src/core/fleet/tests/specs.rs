@@ -20,6 +20,7 @@ pub(crate) fn check() -> CheckSpec {
         fall: 3,
         address: None,
         port: None,
+        send_proxy: None,
         tls: None,
     }
 }
@@ -34,6 +35,7 @@ pub(crate) fn server(name: &str) -> ServerSpec {
         backup: false,
         disabled: false,
         cookie: None,
+        send_proxy: None,
         check: Some(Arc::new(check())),
         track: None,
         agent: None,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::variable::{EXPRESSIONS, Flags, VARIABLES, Variable, Wants};
 use super::{LineFormat, Piece};
+use crate::core::proxy_protocol::Sample;
 
 /// Why a format cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,6 +126,7 @@ impl<'t> Reader<'t> {
             let known = EXPRESSIONS.iter().find(|(name, _)| *name == inside);
             known
                 .map(|(_, variable)| *variable)
+                .or_else(|| Sample::parse(inside).map(Variable::Announced))
                 .ok_or_else(|| FormatError { at, trouble: FormatTrouble::Expression(inside.into()) })?
         } else {
             let rest = self.text.get(self.at..).unwrap_or_default();

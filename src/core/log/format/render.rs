@@ -154,6 +154,10 @@ impl Line<'_, '_> {
                 let resumed = record.tls_session.is_some_and(|tls| tls.resumed);
                 self.text(if resumed { b"1" } else { b"0" }, escape::IN_TEXT, flags);
             }
+            Variable::Announced(sample) => {
+                let value = record.announced.and_then(|said| sample.of(said)).unwrap_or_default();
+                self.text(value, escape::IN_COOKIE | escape::IN_REQUEST, flags);
+            }
             Variable::TlsServerName => self.tls(|tls| tls.server_name.unwrap_or_default(), flags),
         }
         true

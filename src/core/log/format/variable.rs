@@ -1,5 +1,7 @@
 //! The variables of format strings, and the flags that change how they are written.
 
+use crate::core::proxy_protocol::Sample;
+
 /// What stands for a value in a format string, by HAProxy's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the table below gives each its name and the manual its meaning")]
@@ -77,6 +79,8 @@ pub enum Variable {
     TlsResumed,
     /// `%[ssl_fc_sni]`
     TlsServerName,
+    /// `%[fc_pp_authority]` and others
+    Announced(Sample),
 }
 
 /// Every variable by its name.

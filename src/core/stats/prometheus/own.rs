@@ -95,6 +95,16 @@ fn frontends(out: &mut Writer<'_>, view: &View<'_>) {
             }
         }
     }
+    if out.family(PREFIX, "frontend_proxy_headers_total", "PROXY headers of clients by what came of them") {
+        for f in frontends {
+            let labels = labelled(&[("proxy", &f.spec.name)]);
+            for (result, counter) in
+                [("told", Counter::ProxyTold), ("local", Counter::ProxyLocal), ("refused", Counter::ProxyRefused)]
+            {
+                out.sample_with(&labels, ("result", result), Number::Whole(f.live.counters.sum(counter)));
+            }
+        }
+    }
     let captures = frontends.iter().any(|f| !f.live.named().captured.is_empty());
     if captures && out.histograms(PREFIX, "frontend_captured_response", "Numbers in captured response fields") {
         for f in frontends {
