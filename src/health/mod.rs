@@ -162,7 +162,7 @@ async fn shake_hands(
 ) -> Result<Box<dyn Transport>, Verdict> {
     let connector = connectors.get(tls, clock::now());
     let connector = connector.map_err(|error| Verdict::new(CheckStatus::SocketError, &error.to_string()))?;
-    match connector.connect(None, transport).await {
+    match connector.connect_afresh(transport).await {
         Ok(stream) => Ok(Box::new(stream)),
         Err(error) => Err(Verdict::new(CheckStatus::L6Response, &verifier::sentence(&error))),
     }

@@ -4,7 +4,6 @@
 //! Whoever connects often takes connectors from [`super::connectors`], which keeps them and reads files again that have
 //! changed. Sockets and timeouts are the caller's.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -75,6 +74,8 @@ pub enum ConnectorError {
 pub struct Connector {
     settings: Arc<ServerTls>,
     config: Arc<ClientConfig>,
+    /// The same without resumption: a check is to see the certificate.
+    fresh: Arc<ClientConfig>,
     sessions: Arc<ClientSessions>,
     /// What is sent, unless it is the request's host.
     name: ServerName<'static>,
@@ -89,13 +90,15 @@ impl Connector {
             return Err(ConnectorError::NoName);
         }
         let sessions = Arc::new(ClientSessions::new(settings.sessions_max as usize));
-        let config = Arc::new(client_config(settings, verified.clone(), &sessions)?);
+        let config = client_config(settings, verified.clone(), &sessions)?;
+        let mut fresh = config.clone();
+        fresh.resumption = Resumption::disabled();
         let name = match &settings.sni {
             Sni::Fixed(name) => server_name(name)?,
             // Without a name an address is as good as any: none is sent.
             _ => verified.unwrap_or(ServerName::IpAddress(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into())),
         };
-        Ok(Connector { settings: settings.clone(), config, sessions, name })
+        Ok(Connector { settings: settings.clone(), config: Arc::new(config), fresh: Arc::new(fresh), sessions, name })
     }
 
     /// What it was made from.
@@ -123,9 +126,27 @@ impl Connector {
             Some(host) => request_name(host).unwrap_or_else(|| self.name.clone()),
             None => self.name.clone(),
         };
-        let connecting = TlsConnector::from(self.config.clone()).connect(name, io);
-        connecting.await.map_err(|error: io::Error| HandshakeError::from(error))
+        connect(&self.config, name, io).await
     }
+
+    /// Does a complete handshake, for a check: the server shows its certificate each time.
+    pub async fn connect_afresh<IO>(&self, io: IO) -> Result<TlsStream<IO>, HandshakeError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        connect(&self.fresh, self.name.clone(), io).await
+    }
+}
+
+async fn connect<IO>(
+    config: &Arc<ClientConfig>,
+    name: ServerName<'static>,
+    io: IO,
+) -> Result<TlsStream<IO>, HandshakeError>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    TlsConnector::from(config.clone()).connect(name, io).await.map_err(HandshakeError::from)
 }
 
 /// Whether a handshake with a server resumed an earlier session.

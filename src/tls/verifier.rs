@@ -3,13 +3,14 @@
 //! Chains and names are judged by webpki; what is added here is a name to go by other than the one that is sent, and
 //! what an operator needs to know of a certificate that was not believed.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
+use rustls::{AlertDescription, CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::acceptor::HandshakeError;
@@ -164,6 +165,7 @@ pub fn sentence(error: &HandshakeError) -> String {
 pub fn reason(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(certificate) => distrust(certificate),
+        Error::AlertReceived(AlertDescription::UnknownCA) => "the server refused: unknown CA".to_owned(),
         Error::AlertReceived(alert) => format!("the server refused: {}", words(&format!("{alert:?}"))),
         Error::InvalidMessage(_) => "the server does not speak TLS on this port".to_owned(),
         Error::NoApplicationProtocol => "the server speaks none of the protocols offered".to_owned(),
@@ -181,7 +183,7 @@ fn distrust(error: &CertificateError) -> String {
         }
         CertificateError::NotValidYet => "its certificate is not valid yet".to_owned(),
         CertificateError::NotValidForNameContext { expected, presented } => {
-            let told: Vec<String> = presented.iter().take(NAMES_TOLD).map(|name| printable(bare(name))).collect();
+            let told: Vec<String> = presented.iter().take(NAMES_TOLD).map(|name| bare(name)).collect();
             let names = match presented.len().saturating_sub(NAMES_TOLD) {
                 0 if told.is_empty() => "no name at all".to_owned(),
                 0 => told.join(", "),
@@ -196,7 +198,9 @@ fn distrust(error: &CertificateError) -> String {
         CertificateError::ExpiredRevocationListContext { next_update, .. } => {
             format!("the revocation list for its certificate expired on {}", day(*next_update))
         }
-        CertificateError::BadSignature => "the signature of its certificate is wrong".to_owned(),
+        CertificateError::BadSignature => {
+            "its certificate was not signed by the trusted root of its issuer's name".to_owned()
+        }
         CertificateError::BadEncoding => "its certificate cannot be read".to_owned(),
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             "its certificate is not one for servers".to_owned()
@@ -207,9 +211,11 @@ fn distrust(error: &CertificateError) -> String {
 }
 
 /// The name in `DnsName("a.test")`.
-fn bare(shown: &str) -> &str {
+fn bare(shown: &str) -> String {
     let inner = shown.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(shown);
-    inner.trim_matches('"')
+    let inner = inner.trim_matches('"');
+    // `0::1` is `::1`.
+    inner.parse::<IpAddr>().map_or_else(|_| printable(inner), |address| address.to_string())
 }
 
 /// Fit for a log line.
@@ -237,7 +243,7 @@ fn day(time: UnixTime) -> String {
 /// Whether an error of reading says that the server did not take our certificate, or its absence. Under TLS 1.3 that is
 /// heard after the handshake; nothing that was sent behind it has been looked at.
 pub fn refuses_identity(error: &Error) -> bool {
-    use rustls::AlertDescription as Alert;
+    use AlertDescription as Alert;
     matches!(
         error,
         Error::AlertReceived(
@@ -256,8 +262,6 @@ pub fn refuses_identity(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
-
-    use rustls::AlertDescription;
 
     use super::*;
 
@@ -296,7 +300,7 @@ mod tests {
         let unknown = Error::AlertReceived(AlertDescription::UnknownCA);
         assert_eq!(
             sentence(&HandshakeError::Failure(unknown)),
-            "SSL handshake failure (the server refused: unknown ca)"
+            "SSL handshake failure (the server refused: unknown CA)"
         );
         assert_eq!(sentence(&HandshakeError::Closed), "Connection closed during SSL handshake");
     }

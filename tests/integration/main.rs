@@ -50,5 +50,6 @@ mod tcp;
 mod timelines;
 mod timeouts;
 mod tls;
+mod tls_servers;
 mod unfinished;
 mod upgrade;

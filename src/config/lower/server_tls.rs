@@ -256,9 +256,12 @@ impl Lowering<'_> {
         };
         let mismatch = rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch);
         if CertifiedKey::new(chain, signing).keys_match() == Err(mismatch) {
-            self.error(key_at, format!("the private key in `{key_written}` does not belong to the certificate"))
-                .related(certificate.id(), "the certificate")
-                .help("the first certificate in the file must be our own; the rest of the chain follows it");
+            let diagnostic =
+                self.error(key_at, format!("the private key in `{key_written}` does not belong to the certificate"));
+            if key_at != certificate.id() {
+                diagnostic.related(certificate.id(), "the certificate");
+            }
+            diagnostic.help("the first certificate in the file must be our own; the rest of the chain follows it");
         }
     }
 }

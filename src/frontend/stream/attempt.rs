@@ -328,7 +328,7 @@ impl Stream<'_> {
         server.live.counters.inc(self.worker.shard, Counter::TlsFailed);
         let Some(settings) = &server.tls else { return };
         if self.worker.connectors.is_news(&settings.owner, why, self.e.latest) {
-            tracing::warn!(server = %settings.owner, error = why, "no TLS with a server");
+            tracing::warn!(server = %settings.owner, error = %why, "no TLS with a server");
         }
     }
 

@@ -1,5 +1,6 @@
 //! TCP mode: sessions of any protocol between raw sockets and real programs.
 
+mod beyond;
 mod bulk;
 mod log_cases;
 mod peer;
