@@ -7,13 +7,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use arc_swap::ArcSwap;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::admin::AdminServer;
-use crate::config::model::{Bind, BindAddress, Model};
+use crate::config::model::{Bind, BindAddress, Global, Model};
 use crate::control::orders::ControlOrders;
 use crate::control::state_file::StateFile;
 use crate::control::{ControlHandle, ControlParts};
@@ -30,10 +29,11 @@ use crate::listener::bind::{self, OpenListener};
 use crate::listener::door;
 use crate::listener::per_source::PerSource;
 use crate::log::{ControlLog, LogClock, LogSetup, LogWriter, WorkerLog, system_zone};
+use crate::runtime::compression::Budget;
 use crate::runtime::gate::Gate;
 use crate::runtime::notify::notify;
 use crate::runtime::page::{PAGE_BACKLOG, PageRequest};
-use crate::runtime::shared::{CONTROL_BACKLOG, Shared, WorkerReport};
+use crate::runtime::shared::{CONTROL_BACKLOG, Published, Shared, WorkerReport};
 use crate::runtime::throttle::{Throttle, Throttles};
 use crate::runtime::worker::{WorkerHandle, WorkerOrder, local_runtime, spawn};
 use crate::runtime::{clock, limits};
@@ -136,7 +136,7 @@ fn start(model: Model, startup: Vec<(&'static str, Box<str>)>, descriptors: u64)
     let frontends = &model.fleet.frontends;
     let patterns = Patterns::new(model.patterns, model.fleet.backends.iter().map(|b| &*b.name));
     let shared = Arc::new(Shared {
-        snapshot: ArcSwap::new(fleet.snapshot().clone()),
+        snapshot: Published::new(fleet.snapshot().clone()),
         process,
         connections: Gate::new(limits.maxconn),
         frontend_connections: frontends.iter().map(|f| Gate::new(f.maxconn)).collect(),
@@ -146,6 +146,7 @@ fn start(model: Model, startup: Vec<(&'static str, Box<str>)>, descriptors: u64)
             tls: Throttle::new(limits.tls_rate),
             frontends: frontends.iter().map(|f| Throttle::new(f.session_rate.unwrap_or(0))).collect(),
         },
+        compression: compression_budget(&model.global),
         rate_tables: frontends
             .iter()
             .map(|f| f.rate_limits.iter().map(|l| Arc::new(RateTable::new(l.clone()))).collect())
@@ -239,6 +240,7 @@ fn bind_contexts(
             },
             proxy_protocol: bind.proxy_protocol.clone(),
             tls,
+            protocol: bind.protocol,
             name: bind.name.as_ref().map_or_else(|| bind.number.to_string(), ToString::to_string),
             per_source: per_source[frontend].clone(),
             listener: None,
@@ -261,6 +263,11 @@ fn give_counters(contexts: &mut [BindContext], fleet: &Fleet) {
             context.listener = Some(listener.clone());
         }
     }
+}
+
+fn compression_budget(global: &Global) -> Arc<Budget> {
+    let limits = &global.compression;
+    Budget::new(limits.memory_bytes, global.limits.compression_rate, limits.cpu_max_percent)
 }
 
 /// An address as people write it.

@@ -9,6 +9,8 @@ pub mod http;
 
 #[path = "../../src/core/proxy_protocol/tests/invariants.rs"]
 pub mod proxy_protocol;
+#[path = "../../src/core/http/h2/invariants.rs"]
+pub mod http2;
 
 /// Addresses as clients, peers and operators write them: hosts read the same once normalised, forwarding lists end in
 /// an address whatever they hold, and a bind or server address is taken or refused.

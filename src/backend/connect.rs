@@ -25,6 +25,12 @@ pub enum ConnectError {
     /// Out of descriptors or local ports.
     #[error("no local resources for a connection")]
     Exhausted(#[source] io::Error),
+    /// The TLS connection stands, but HTTP/2 was not agreed on.
+    #[error("the server does not offer HTTP/2 (ALPN `h2`)")]
+    Alpn,
+    /// It stands, but what the server says on it is not HTTP/2.
+    #[error("the server does not speak HTTP/2 here")]
+    Http2(#[source] ::h2::Error),
     /// The TLS handshake came to nothing, or took too long.
     #[error("TLS handshake failed")]
     Tls(#[source] HandshakeError),

@@ -1,11 +1,13 @@
 //! The server side: picking a server and holding a place on it, connecting, keeping connections.
 //!
 //! Reading order: [`checkout`] (→ [`Lease`]), [`connect`] and [`handshake`] (→ [`ServerIo`]), [`io`], [`pool`] (`own` for
-//! connections of one client alone). What is said on the connection is `frontend`'s
+//! connections of one client alone), [`h2`] (connections that carry many requests). What is said on the connection is
+//! `frontend`'s
 //! business.
 
 pub mod checkout;
 pub mod connect;
+pub mod h2;
 pub mod handshake;
 pub mod io;
 mod own;

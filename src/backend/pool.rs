@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::ServerIo;
+use super::h2::Connections;
 use super::io::Fit;
 use super::own::OwnShelves;
 use crate::core::fleet::snapshot::{ConnectTo, ServerView};
@@ -74,6 +75,8 @@ pub struct Pool {
     shelves: Vec<Vec<Shelf>>,
     /// Those that may serve one client alone.
     own: OwnShelves,
+    /// Connections that carry many requests.
+    pub h2: Connections,
 }
 
 impl Pool {
@@ -149,6 +152,7 @@ impl Pool {
 
     /// Closes what is over its time, and what the server has closed.
     pub fn sweep(&mut self, now: Instant) {
+        self.h2.sweep(now);
         for shelf in self.shelves.iter_mut().flatten() {
             shelf.sweep(now);
         }
@@ -160,10 +164,12 @@ impl Pool {
         let shelf = self.shelf(None, id);
         shelf.clear();
         self.own.close(id);
+        self.h2.close(id);
     }
 
     /// Closes what was kept for one client alone, which has gone.
     pub fn forget(&mut self, owner: u64) {
         self.own.forget(owner);
+        self.h2.forget(owner);
     }
 }

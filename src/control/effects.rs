@@ -15,7 +15,7 @@ impl ControlHandle {
         match effect {
             Effect::Publish => {
                 let control = self.control.borrow();
-                control.shared.snapshot.store(control.fleet.snapshot().clone());
+                control.shared.snapshot.publish(control.fleet.snapshot().clone());
             }
             Effect::Dispatch(backend) => {
                 let control = self.control.borrow();
@@ -68,8 +68,7 @@ impl ControlHandle {
                     ProcessLimit::ConnectionRate => shared.throttles.connections.set(to),
                     ProcessLimit::SessionRate => shared.throttles.sessions.set(to),
                     ProcessLimit::TlsRate => shared.throttles.tls.set(to),
-                    // Nothing is compressed: the value is only shown.
-                    ProcessLimit::CompressionRate => {}
+                    ProcessLimit::CompressionRate => shared.compression.set_rate(to),
                 }
             }
             Effect::CloseIdle(server) => self.order_all(|| WorkerOrder::CloseIdle(server)),

@@ -4,13 +4,14 @@
 //! `now`, chance as a seeded generator, and decisions go out as values. That is what lets them be tested, fuzzed,
 //! replayed and simulated. The only shared state are the atomics of [`fleet::live`], which workers touch.
 //!
-//! Reading order: [`http`] (messages), [`route`] and [`filter`] (what happens to a request), [`balance`], [`queue`],
-//! [`server`] and [`fleet`] (who answers it), [`limit`], [`pattern`], [`proxy_protocol`], [`termination`], [`stats`] and
-//! [`log`] (what is told about it), [`tls`] (what a client says before it is encrypted, and names), [`admin`] and [`web`] (what
-//! an operator may say, on a socket or a page).
+//! Reading order: [`http`] (messages), [`proxy_protocol`] (whose a connection is), [`tls`] (what a client says before it is
+//! encrypted, names), [`route`] and [`filter`] (what happens to a request), [`compress`] (what happens to an answer's body),
+//! [`balance`], [`queue`], [`server`] and [`fleet`] (who answers it), [`limit`], [`pattern`], [`termination`], [`stats`] and
+//! [`log`] (what is told about it), [`admin`] and [`web`] (what an operator may say, on a socket or a page).
 
 pub mod admin;
 pub mod balance;
+pub mod compress;
 pub mod discovery;
 pub mod filter;
 pub mod fleet;
@@ -25,6 +26,7 @@ pub mod route;
 pub mod server;
 pub mod stats;
 pub mod termination;
+pub mod text;
 pub mod tls;
 pub mod units;
 pub mod web;

@@ -17,6 +17,7 @@ use super::registry::{Doing, Registry};
 use super::report;
 use super::stream::Scratch;
 use crate::backend::pool::Pool;
+pub use crate::config::model::BindProtocol;
 use crate::config::model::ProxyProtocol;
 use crate::core::fleet::frontends::FrontendStatus;
 use crate::core::fleet::live::{FrontendLive, ListenerLive};
@@ -31,6 +32,7 @@ use crate::listener::per_source::{PerSource, SourcePlace};
 use crate::log::WorkerLog;
 use crate::runtime::buffer::BufferShelf;
 use crate::runtime::clock;
+use crate::runtime::compression::EncoderShelf;
 use crate::runtime::shared::Shared;
 use crate::runtime::socket::Socket;
 use crate::runtime::splice::PipeShelf;
@@ -62,6 +64,8 @@ pub struct BindContext {
     pub proxy_protocol: Option<ProxyProtocol>,
     /// TLS, if the bind terminates it.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Which version of HTTP is spoken where no handshake says it.
+    pub protocol: BindProtocol,
     /// The bind as the log names it.
     pub name: String,
     /// Connections per source, of the bind's frontend.
@@ -149,6 +153,8 @@ pub struct Worker {
     pub shared: Arc<Shared>,
     /// Buffers.
     pub shelf: BufferShelf,
+    /// Encoders for answers.
+    pub encoders: EncoderShelf,
     /// Idle server connections.
     pub pool: RefCell<Pool>,
     /// Pipes for sessions that move much.
@@ -183,10 +189,9 @@ impl Worker {
     /// The newest snapshot. Pinning it costs no atomic write.
     #[inline]
     pub fn snapshot(&self) -> Rc<Pinned> {
-        let newest = self.shared.snapshot.load();
         let mut pinned = self.snapshot.borrow_mut();
-        if !Arc::ptr_eq(&newest, &pinned.0) {
-            *pinned = Rc::new(Pinned(Arc::clone(&newest)));
+        if self.shared.snapshot.is_newer_than(pinned.generation) {
+            *pinned = Rc::new(Pinned(self.shared.snapshot.load_full()));
         }
         pinned.clone()
     }
@@ -267,6 +272,7 @@ pub async fn run(parts: WorkerParts) {
     let worker = Rc::new(Worker {
         index,
         shard: Shard(index),
+        encoders: EncoderShelf::new(shared.compression.clone()),
         shared,
         shelf: BufferShelf::default(),
         pool: RefCell::new(Pool::default()),

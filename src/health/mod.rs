@@ -1,7 +1,7 @@
 //! Probing servers: one check asked over the wire, and what came of it as a value.
 //!
-//! [`probe`] connects, does the TLS handshake if the check asks for one, sends one HTTP/1.1 request if it is an HTTP
-//! check, and reads no more of the answer than it has to judge. It never follows a redirect and never reuses a
+//! [`probe`] connects, does the TLS handshake if the check asks for one, sends one HTTP request or gRPC call if the check
+//! has one, and reads no more of the answer than it has to judge. It never follows a redirect and never reuses a
 //! connection. [`agent`] asks an agent. When a check is due, and how results move a server's state, is decided in `core`; this room runs on the
 //! control thread, where tasks are local.
 
@@ -23,6 +23,7 @@ use crate::tls::{Connectors, verifier};
 
 pub mod agent;
 mod http;
+mod http2;
 pub mod hyper_io;
 
 #[cfg(test)]
@@ -106,7 +107,15 @@ async fn attempt(check: &CheckSpec, to: &ConnectTo, connectors: &Connectors, pro
         CheckKind::Tcp => Verdict::new(CheckStatus::L4Ok, ""),
         CheckKind::Http(request) => {
             progress.layer.set(Layer::Exchange);
-            http::exchange(request, check.tls.is_some(), to, transport, &progress.code).await
+            let over_tls = check.tls.is_some();
+            match request.h2 {
+                false => http::exchange(request, over_tls, to, transport, &progress.code).await,
+                true => http2::exchange(request, over_tls, to, transport, &progress.code).await,
+            }
+        }
+        CheckKind::Grpc(call) => {
+            progress.layer.set(Layer::Exchange);
+            http2::call_health(call, check.tls.is_some(), to, transport, &progress.code).await
         }
     }
 }
@@ -163,6 +172,9 @@ async fn shake_hands(
     let connector = connectors.get(tls, clock::now());
     let connector = connector.map_err(|error| Verdict::new(CheckStatus::SocketError, &error.to_string()))?;
     match connector.connect_afresh(transport).await {
+        Ok(stream) if tls.speaks_h2() && stream.get_ref().1.alpn_protocol() != Some(b"h2") => {
+            Err(Verdict::new(CheckStatus::L6Response, "the server does not offer HTTP/2 (ALPN `h2`)"))
+        }
         Ok(stream) => Ok(Box::new(stream)),
         Err(error) => Err(Verdict::new(CheckStatus::L6Response, &verifier::sentence(&error))),
     }

@@ -189,6 +189,7 @@ mod tests {
             address,
             proxy_protocol: None,
             tls: None,
+            protocol: Default::default(),
             backlog: 64,
         }
     }

@@ -4,6 +4,7 @@
 
 pub mod buffer;
 pub mod clock;
+pub mod compression;
 pub mod deadline;
 pub mod gate;
 pub mod limits;

@@ -1,7 +1,7 @@
 //! The harness of the integration tests: everything a test needs to stand between two ends of the shipped binary.
 //!
 //! Reading order: [`site`] (a whole set-up in a few lines), [`lab`] (the one HAProxy was recorded with), [`proxy`] (the
-//! running binary), [`origin`] (scripted servers), [`client`] (raw clients), [`message`] (HTTP bytes as both read them),
+//! running binary), [`origin`] (scripted servers), [`h2_origin`] (the same over HTTP/2), [`client`] (raw clients), [`message`] (HTTP bytes as both read them),
 //! [`logs`] and [`httplog`] (what reached syslog), [`rsyslog`] (a real receiver), [`stats`] (the CSV), [`certificates`],
 //! [`tools`] (programs of Debian packages), [`webdriver`] (a browser), [`ports`].
 //!
@@ -11,6 +11,9 @@
 pub mod certificates;
 pub mod client;
 pub mod gate;
+pub mod h2;
+#[allow(dead_code, reason = "not every test target speaks HTTP/2 to servers")]
+pub mod h2_origin;
 pub mod httplog;
 #[allow(dead_code, reason = "tests/tools alone uses it")]
 pub mod lab;

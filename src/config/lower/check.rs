@@ -12,7 +12,7 @@ use crate::config::raw::check::{CheckChoice, CheckTlsChoice, CheckType, HealthCh
 use crate::config::shape::shorten;
 use crate::core::fleet::mode::Mode;
 use crate::core::fleet::spec::ServerAddress;
-use crate::core::health::{CheckKind, CheckSpec, HttpCheck};
+use crate::core::health::{CheckKind, CheckSpec, GrpcCheck, HttpCheck};
 use crate::core::proxy_protocol::SendSpec;
 use crate::core::tls::{ServerTls, Sni, TlsUse, Verify};
 use crate::core::units::render_duration;
@@ -20,6 +20,9 @@ use crate::core::units::render_duration;
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(2);
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(1);
 pub(super) const INTERVAL_MIN: Duration = Duration::from_millis(10);
+
+/// Longest name of a gRPC service.
+const SERVICE_MAX: usize = 256;
 
 /// Whether more may be said of a check further in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +136,10 @@ impl Lowering<'_> {
     }
 
     fn check_kind(&mut self, layers: &Layers<'_>) -> CheckKind {
+        // The innermost layer that says what kind of check it is.
+        if layers.0.iter().rev().find(|l| l.kind.is_some() || l.grpc.is_some()).is_some_and(|l| l.grpc.is_some()) {
+            return CheckKind::Grpc(self.grpc_check(layers));
+        }
         if layers.pick(|c| c.kind.as_ref()).is_some_and(|kind| **kind == CheckType::Tcp) {
             for layer in layers.0.iter().filter(|layer| layer.kind.as_deref() == Some(&CheckType::Tcp)) {
                 let meaningless = [
@@ -163,6 +170,7 @@ impl Lowering<'_> {
             let host = c.host.is_some() && c.tls.is_none();
             c.method.is_some()
                 || c.path.is_some()
+                || c.grpc.is_some()
                 || host
                 || c.headers.is_some()
                 || c.expect.is_some()
@@ -170,6 +178,33 @@ impl Lowering<'_> {
         };
         let said = own.pick(|c| c.kind.as_ref()).is_some() || own.0.iter().any(|c| asks(c));
         self.mode == Mode::Tcp && !said
+    }
+
+    fn grpc_check(&mut self, layers: &Layers<'_>) -> GrpcCheck {
+        for layer in layers.0.iter().filter(|layer| layer.grpc.is_some()) {
+            let meaningless = [
+                ("type", layer.kind.as_ref().map(At::id)),
+                ("method", layer.method.as_ref().map(At::id)),
+                ("path", layer.path.as_ref().map(At::id)),
+                ("headers", layer.headers.as_ref().map(At::id)),
+                ("expect", layer.expect.as_ref().map(At::id)),
+                ("disable_on_404", layer.disable_on_404.as_ref().map(At::id)),
+                ("body", layer.body.as_ref().map(At::id)),
+            ];
+            for (name, at) in meaningless {
+                if let Some(at) = at {
+                    self.error(at, format!("`{name}` has no meaning in a gRPC check"))
+                        .help("remove it: the call and what passes are given by gRPC's health service");
+                }
+            }
+        }
+        let host = layers.pick(|c| c.host.as_ref()).and_then(|host| self.check_host(host.id(), host.as_ref()));
+        let service = layers.pick(|c| c.grpc.as_ref()).and_then(|grpc| grpc.service.as_ref());
+        if let Some(service) = service.filter(|s| s.as_ref().len() > SERVICE_MAX) {
+            self.error(service.id(), "the name of the service is too long")
+                .help(format!("at most {SERVICE_MAX} bytes, as `package.Service`"));
+        }
+        GrpcCheck { service: service.map_or_else(Box::default, |s| s.as_ref().into()), host }
     }
 
     fn http_check(&mut self, layers: &Layers<'_>) -> HttpCheck {
@@ -226,6 +261,7 @@ impl Lowering<'_> {
             expect: ranges,
             body: body.and_then(|body| self.regex(body.id(), body.as_ref())),
             disable_on_404: disable_on_404.is_some(),
+            h2: false,
         }
     }
 

@@ -46,13 +46,14 @@ impl Lowering<'_> {
                 connection_rate: rate(written.and_then(|w| w.maxconnrate.as_ref())),
                 session_rate: rate(written.and_then(|w| w.maxsessrate.as_ref())),
                 tls_rate: rate(written.and_then(|w| w.maxsslrate.as_ref())),
-                compression_rate: 0,
+                compression_rate: self.compression_rate(written.and_then(|w| w.compression.as_deref())),
             },
             state_file: written.and_then(|w| w.state_file.as_ref()).map(|path| self.path(path.as_ref())),
             grace: self.duration(grace, Duration::from_secs(30), Duration::ZERO, DURATION_MAX),
             admin,
             logs,
             tls: self.tls_global(written.and_then(|w| w.tls.as_deref())),
+            compression: self.compression_limits(written.and_then(|w| w.compression.as_deref())),
             node: written.and_then(|w| w.node.as_ref()).and_then(|text| self.shown_line(text, "node")),
             description: written
                 .and_then(|w| w.description.as_ref())

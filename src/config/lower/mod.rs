@@ -4,8 +4,8 @@
 //! mistake is found in the same run. `config::load` throws the model away when there was an error.
 //!
 //! One file per section: [`global`], [`frontend`] (with [`bind`], [`route`], [`rule`], [`limit`], [`pattern`],
-//! [`stats`]), [`backend`] (with [`server`], [`server_tls`], [`check`], [`agent`], [`track`]); [`mode`] sees to it that keys
-//! fit the mode and that modes fit each other; [`value`] reads single values,
+//! [`stats`], [`compression`]), [`backend`] (with [`server`], [`server_tls`], [`check`], [`agent`], [`track`]); [`mode`] sees
+//! to it that keys fit the mode and that modes fit each other; [`value`] reads single values,
 //! [`certificate`], [`template`] and [`log`] what their names say.
 
 mod agent;
@@ -14,8 +14,10 @@ mod backend;
 mod bind;
 mod certificate;
 mod check;
+mod compression;
 mod frontend;
 mod global;
+mod http2;
 mod limit;
 mod log;
 mod mode;
@@ -24,6 +26,7 @@ mod proxy_protocol;
 mod route;
 mod rule;
 mod server;
+mod server_http2;
 mod server_tls;
 mod stats;
 mod template;
@@ -213,6 +216,7 @@ impl Lowering<'_> {
         let _ = self.forward_fields(None);
         let _ = self.request_id(None);
         let _ = self.frontend_log(None);
+        let _ = self.compression(defaults.compression.as_ref());
         let _ = self.balance(defaults.balance.as_ref());
         let _ = self.retry_on(defaults.retry_on.as_ref());
         self.server_tls_alone(defaults.server_tls.as_ref());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Lowering, first};
 use crate::config::document::NodeId;
 use crate::config::raw::backend::{ObserveChoice, ObserveLayer, ServerChoice};
-use crate::config::raw::frontend::ModeWord;
+use crate::config::raw::frontend::{BindChoice, ModeWord};
 use crate::config::raw::limit::Action;
 use crate::config::raw::{At, File, backend, frontend};
 use crate::core::fleet::mode::{Mode, TcpBackend, TcpFrontend};
@@ -40,6 +40,8 @@ impl Lowering<'_> {
         }
         self.http_only(&[
             key!(written.limits),
+            key!(written.http2),
+            key!(written.compression),
             key!(written.trusted_proxies),
             key!(written.forwarded),
             key!(written.request_id),
@@ -51,6 +53,11 @@ impl Lowering<'_> {
         ]);
         if let Some(timeouts) = timeouts {
             self.http_only(&[key!(timeouts.request), key!(timeouts.keepalive), key!(timeouts.tarpit)]);
+        }
+        for (_, bind) in written.bind.iter().flat_map(|bind| bind.items()) {
+            if let BindChoice::Full(bind) = bind {
+                self.http_only(&[key!(bind.proto)]);
+            }
         }
         for route in written.routes.iter().flat_map(|routes| routes.iter()) {
             if let Some(host) = &route.host {
@@ -65,6 +72,7 @@ impl Lowering<'_> {
                 key!(route.host_map),
                 key!(route.redirect),
                 key!(route.respond),
+                key!(route.compression),
                 key!(route.request_headers),
                 key!(route.response_headers),
             ]);
@@ -101,6 +109,9 @@ impl Lowering<'_> {
         }
         self.http_only(&[
             key!(written.limits),
+            key!(written.proto),
+            key!(written.http2),
+            key!(written.compression),
             key!(written.retry_on),
             key!(written.cookie),
             key!(written.maintenance_page),
@@ -111,7 +122,7 @@ impl Lowering<'_> {
         self.only_connections_are_seen(written.observe.as_ref());
         for (_, server) in written.servers.iter().flat_map(|servers| servers.0.iter()) {
             if let ServerChoice::Full(server) = &**server {
-                self.http_only(&[key!(server.cookie)]);
+                self.http_only(&[key!(server.cookie), key!(server.proto)]);
                 self.only_connections_are_seen(server.observe.as_ref());
             }
         }

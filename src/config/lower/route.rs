@@ -65,9 +65,26 @@ impl Lowering<'_> {
         let request_rules = self.header_rules(written.request_headers.as_deref(), Side::Request);
         let response_rules = self.header_rules(written.response_headers.as_deref(), Side::Response);
         let clients = self.client_lists(written.client_ip.as_ref());
+        let compression = self.compression(written.compression.as_ref());
         let action = self.action(written)?;
         let tls = written.tls.as_deref().copied();
-        Some(Route { hosts, paths, methods, headers, query, tls, clients, action, request_rules, response_rules })
+        if let (Some(at), RouteAction::Redirect(_) | RouteAction::Respond(_)) = (&written.compression, &action) {
+            self.error(at.id(), "answers that are given here are not compressed")
+                .help("remove `compression`, or lead the route to a backend");
+        }
+        Some(Route {
+            hosts,
+            paths,
+            methods,
+            headers,
+            query,
+            tls,
+            clients,
+            action,
+            request_rules,
+            response_rules,
+            compression,
+        })
     }
 
     fn action(&mut self, written: &At<raw::Route>) -> Option<RouteAction> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::bind::unix_path;
 use super::route::is_host_name;
 use super::server_tls::Whose;
-use super::{Lowering, first};
+use super::{Lowering, first, server_http2};
 use crate::config::document::NodeId;
 use crate::config::foreign;
 use crate::config::raw::backend::{ObserveChoice, ObserveLayer, ServerChoice};
@@ -14,8 +14,8 @@ use crate::config::raw::check::CheckChoice;
 use crate::config::raw::{At, backend as raw};
 use crate::config::shape::shorten;
 use crate::core::fleet::spec::{
-    InitialState, ObserveSpec, OnError, ReturnFromDrain, ReturnFromMaint, ServerAddress, ServerDefaults, ServerSpec,
-    TlsUse,
+    InitialState, ObserveSpec, OnError, ReturnFromDrain, ReturnFromMaint, ServerAddress, ServerDefaults,
+    ServerProtocol, ServerSpec, TlsUse,
 };
 use crate::core::health::CheckSpec;
 use crate::core::proxy_protocol::SendSpec;
@@ -24,6 +24,7 @@ use crate::core::proxy_protocol::SendSpec;
 #[derive(Debug)]
 pub(super) struct Tuning {
     send_proxy: Option<SendSpec>,
+    protocol: ServerProtocol,
     observe: Option<ObserveSpec>,
     slowstart: Option<Duration>,
     initial: InitialState,
@@ -37,6 +38,7 @@ impl Tuning {
     pub fn defaults(self, check: Option<Arc<CheckSpec>>, tls: TlsUse) -> ServerDefaults {
         ServerDefaults {
             send_proxy: self.send_proxy,
+            protocol: self.protocol,
             check,
             observe: self.observe,
             slowstart: self.slowstart,
@@ -83,6 +85,7 @@ impl Lowering<'_> {
         let send_proxy = self.send_proxy(first!(send_proxy in Some(full), Some(backend)));
         self.server_tls_alone(full.tls.as_ref());
         let owner = format!("{of}/{}", **name);
+        let protocol = server_http2::protocol(first!(proto in Some(full), Some(backend)).map(|w| **w));
         let tls = match &address {
             None => TlsUse::Unset,
             Some(address) => {
@@ -91,10 +94,15 @@ impl Lowering<'_> {
                 self.server_tls(&layers, Some(Whose { owner: &owner, address, at: written.id() }))
             }
         };
+        let tls = self.tls_for(protocol, tls, written.id());
         let mut check = self.check(&layers, super::Completeness::Whole, &tls, send_proxy);
         if let (Some(check), Some(address)) = (&mut check, &address) {
             let at = full.health_check.as_ref().or(backend.health_check.as_ref()).map_or(written.id(), At::id);
             self.check_of_address(at, check, address, &tls, &owner);
+        }
+        let tuning = self.tuning(Some(full), Some(backend), check.is_some(), send_proxy);
+        if let Some(check) = &mut check {
+            check.speak(protocol == ServerProtocol::H2);
         }
         let mut agent = self.agent(backend.agent.as_ref(), full.agent.as_ref(), address.as_ref());
         if let Some(track) = &full.track {
@@ -105,7 +113,6 @@ impl Lowering<'_> {
         if let (Some(observe), None, None) = (observed, &check, &full.track) {
             self.observe_without_check(observe.id());
         }
-        let tuning = self.tuning(Some(full), Some(backend), check.is_some(), send_proxy);
         if let Some(cookie) = &full.cookie {
             let text = cookie.as_ref();
             if text.is_empty() || !text.chars().all(|c| c.is_ascii_graphic() && !"\",;\\".contains(c)) {
@@ -116,6 +123,7 @@ impl Lowering<'_> {
         Some(ServerSpec {
             name: checked_name,
             address: address?,
+            protocol,
             weight: full.weight.as_deref().copied().unwrap_or(1),
             maxconn: full.maxconn.as_deref().copied(),
             backup: full.backup.as_deref().copied().unwrap_or(false),
@@ -163,6 +171,7 @@ impl Lowering<'_> {
         let observe = first!(observe in server, backend, defaults);
         Tuning {
             send_proxy,
+            protocol: server_http2::protocol(first!(proto in server, backend).map(|w| **w)),
             observe: observe.filter(|_| checked).and_then(|choice| observe_spec(choice)),
             slowstart: slowstart.filter(|s| !s.is_zero()),
             initial: match first!(initial in server, backend, defaults).map(|w| &**w) {

@@ -219,7 +219,7 @@ impl Lowering<'_> {
             if protocol != "http/1.1" {
                 self.error(at, format!("`{}` is not spoken to servers", shorten(protocol)))
                     .did_you_mean(protocol, ["http/1.1"])
-                    .help("allowed: `http/1.1`");
+                    .help("allowed: `http/1.1`; HTTP/2 is asked for by `proto: h2`");
             }
         }
     }

@@ -5,10 +5,11 @@ use serde::Deserialize;
 
 use super::agent::AgentChoice;
 use super::check::CheckChoice;
+use super::compression::CompressionChoice;
 use super::frontend::{HeaderRule, ModeWord, OffWord};
 use super::proxy_protocol::SendProxyChoice;
 use super::server_tls::ServerTlsChoice;
-use super::text::{Address, Algorithm, Duration, FilePath, Ip, Text};
+use super::text::{Address, Algorithm, Duration, FilePath, Ip, Size, Text};
 use super::{AnswerLimits, At, Named, OneOrMany, Opt};
 
 /// A group of servers.
@@ -45,6 +46,10 @@ pub(in crate::config) struct Backend {
     pub maintenance_page: Opt<PageChoice>,
     /// Idle connections to servers.
     pub pool: Opt<Pool>,
+    /// `proto` of every server.
+    pub proto: Opt<ServerProtocol>,
+    /// Connections to servers that speak HTTP/2.
+    pub http2: Opt<ServerHttp2>,
     /// Source addresses of connections to servers. Default: the kernel chooses.
     pub source: Opt<OneOrMany<Ip>>,
     /// `send_proxy` of every server.
@@ -73,6 +78,8 @@ pub(in crate::config) struct Backend {
     pub request_headers: Option<At<Vec<At<HeaderRule>>>>,
     /// Header rules on every response, in order, before those of route and frontend.
     pub response_headers: Option<At<Vec<At<HeaderRule>>>>,
+    /// How answers are compressed, or `off`. Default: as the frontend says.
+    pub compression: Opt<CompressionChoice>,
     /// The servers, by name. Required.
     pub servers: Opt<Named<ServerChoice>>,
 }
@@ -173,6 +180,30 @@ pub(in crate::config) struct Pool {
     pub idle_timeout: Opt<Duration>,
 }
 
+/// What is spoken to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(in crate::config) enum ServerProtocol {
+    H1,
+    H2,
+}
+
+/// Connections to servers that speak HTTP/2.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct ServerHttp2 {
+    /// Requests at once on one connection; the server may allow fewer. Default: 100.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub max_streams: Opt<u32>,
+    /// Bytes of one answer's body that may wait for a slow client. Default: 128KiB.
+    pub window: Opt<Size>,
+    /// Time between two signs of life asked of a connection. Default: 30s.
+    pub ping_interval: Opt<Duration>,
+    /// How long a sign of life may take; then the connection counts as lost. Default: 10s.
+    pub ping_timeout: Opt<Duration>,
+}
+
 /// `off`, a layer, or more.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -269,6 +300,8 @@ pub(in crate::config) enum ServerChoice {
 pub(in crate::config) struct Server {
     /// `10.0.0.1:80`, `[::1]:80`, `name:80` or `unix:/path`. Required.
     pub address: Opt<Address>,
+    /// What is spoken to it: `h1` for HTTP/1.1, `h2` for HTTP/2. Default: h1.
+    pub proto: Opt<ServerProtocol>,
     /// Its share of requests relative to the others; 0 gets none. Default: 1.
     #[schemars(range(max = 256))]
     pub weight: Opt<u32>,

@@ -38,6 +38,8 @@ pub(in crate::config) struct HealthCheck {
     pub disable_on_404: Opt<bool>,
     /// The body must contain a match of this.
     pub body: Opt<Pattern>,
+    /// Asks gRPC's own health service (`grpc.health.v1.Health`) over HTTP/2 instead; only `SERVING` passes.
+    pub grpc: Opt<GrpcCheck>,
     /// Time between two checks. Default: 2s.
     pub interval: Opt<Duration>,
     /// Time between checks of a server on its way up or down. Default: `interval`.
@@ -72,6 +74,14 @@ pub(in crate::config) struct HealthCheck {
 pub(in crate::config) enum CheckType {
     Http,
     Tcp,
+}
+
+/// A call of gRPC's health service.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct GrpcCheck {
+    /// The service asked for, as `package.Service`. Default: the server as a whole.
+    pub service: Opt<Text>,
 }
 
 /// `true`, `false`, or how.

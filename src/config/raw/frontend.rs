@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::compression::CompressionChoice;
+use super::http2::Http2;
 use super::limit::RateLimit;
 use super::pattern::{Deny, List};
 use super::stats::StatsPage;
@@ -32,6 +34,8 @@ pub(in crate::config) struct Frontend {
     pub timeouts: Opt<ClientTimeouts>,
     /// Limits on what a client may send.
     pub limits: Opt<Limits>,
+    /// Limits on HTTP/2 connections.
+    pub http2: Opt<Http2>,
     /// Networks whose `X-Forwarded-*`, `Forwarded` and request ids are believed. Default: none.
     pub trusted_proxies: Opt<OneOrMany<Network>>,
     /// Which forwarding fields are sent to servers.
@@ -48,6 +52,8 @@ pub(in crate::config) struct Frontend {
     pub request_headers: Option<At<Vec<At<HeaderRule>>>>,
     /// Header rules on every response, in order.
     pub response_headers: Option<At<Vec<At<HeaderRule>>>>,
+    /// How answers are compressed, or `off`; backends and routes may say otherwise. Default: off.
+    pub compression: Opt<CompressionChoice>,
     /// Where requests go; the first that matches wins. Required unless there is a stats page.
     pub routes: Option<At<Vec<At<Route>>>>,
     /// What a request gets that no route matched. Default: 404.
@@ -98,6 +104,9 @@ pub(in crate::config) struct Bind {
     pub proxy_protocol: Opt<BindProxyProtocol>,
     /// TLS. Default: plain.
     pub tls: Opt<BindTls>,
+    /// The version of HTTP that is spoken without TLS: `h1`, `h2` (from the first byte on: "prior knowledge"), or `auto`
+    /// for both. With TLS, `alpn` says it. Default: h1.
+    pub proto: Opt<Proto>,
     /// Kernel accept queue. Default: 4096.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub backlog: Opt<u32>,
@@ -120,6 +129,16 @@ pub(in crate::config) struct BindProxyProtocol {
     pub required: Opt<bool>,
 }
 
+/// Versions of HTTP of a bind.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(in crate::config) enum Proto {
+    H1,
+    H2,
+    Auto,
+}
+
 /// TLS of a bind.
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -131,7 +150,7 @@ pub(in crate::config) struct BindTls {
     pub min_version: Opt<TlsVersion>,
     /// Newest version offered. Default: 1.3.
     pub max_version: Opt<TlsVersion>,
-    /// Protocols offered; this version serves HTTP/1.1. Default: [http/1.1].
+    /// Protocols offered, `h2` and `http/1.1`, the preferred one first. Default: [h2, http/1.1].
     pub alpn: Opt<OneOrMany<Text>>,
 }
 
@@ -305,6 +324,8 @@ pub(in crate::config) struct Route {
     pub request_headers: Option<At<Vec<At<HeaderRule>>>>,
     /// Header rules on responses of this route, before the frontend's.
     pub response_headers: Option<At<Vec<At<HeaderRule>>>>,
+    /// How answers on this route are compressed, or `off`. Default: as the backend says.
+    pub compression: Opt<CompressionChoice>,
 }
 
 /// A value (`~ regex` for a match), or one key of a map.

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::compression::CompressionLimits;
 use super::stats::StatsFrontend;
 use super::text::{Address, Duration, FilePath, LogFormat, LogTargetUrl, Text};
 use super::{At, Opt};
@@ -38,6 +39,8 @@ pub(in crate::config) struct Global {
     pub logs: Option<At<Vec<At<Log>>>>,
     /// TLS resumption, shared by all workers.
     pub tls: Opt<TlsGlobal>,
+    /// What compression may take of the process.
+    pub compression: Opt<CompressionLimits>,
     /// `node` of `show info`. Default: the host name.
     pub node: Opt<Text>,
     /// `description` of `show info`.

@@ -8,8 +8,10 @@ pub(super) mod agent;
 pub(super) mod at;
 pub(super) mod backend;
 pub(super) mod check;
+pub(super) mod compression;
 pub(super) mod frontend;
 pub(super) mod global;
+pub(super) mod http2;
 pub(super) mod limit;
 pub(super) mod pattern;
 pub(super) mod proxy_protocol;
@@ -23,6 +25,7 @@ use serde::Deserialize;
 pub(super) use at::{At, Named, OneOrMany, Opt};
 use backend::{Backend, Initial, ObserveChoice, OnMarkedDown, Pool, RetryWord, ReturnFromDrain, ReturnFromMaint};
 use check::CheckChoice;
+use compression::CompressionChoice;
 use frontend::{Forwarded, Frontend, RequestIdChoice};
 use global::Global;
 use server_tls::ServerTlsChoice;
@@ -57,6 +60,8 @@ pub(super) struct Defaults {
     pub forwarded: Opt<Forwarded>,
     /// `request_id` of frontends.
     pub request_id: Opt<RequestIdChoice>,
+    /// `compression` of frontends.
+    pub compression: Opt<CompressionChoice>,
     /// `log` of frontends.
     pub log: Opt<text::LogFormat>,
     /// `log_null` of frontends.
@@ -133,11 +138,11 @@ pub(super) struct Timeouts {
     pub server_fin: Opt<Duration>,
 }
 
-/// Limits on HTTP/1 messages.
+/// Limits on messages.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Limits {
-    /// Bytes of a head, start line included; beyond it 431, or 502 for an answer. Default: 32KiB.
+    /// Bytes of a head, start line included (HTTP/2: of its field list); beyond it 431, or 502 for an answer. Default: 32KiB.
     pub head: Opt<text::Size>,
     /// Fields of a head. Default: 100.
     #[schemars(range(min = 1, max = 1000))]

@@ -10,7 +10,9 @@ use super::new_server_tls::NewServerTls;
 use super::parse::shown;
 use super::send_proxy::SendProxyWords;
 use crate::core::fleet::Refusal;
-use crate::core::fleet::spec::{BackendSpec, ObserveSpec, OnError, ServerAddress, ServerDefaults, ServerSpec};
+use crate::core::fleet::spec::{
+    BackendSpec, ObserveSpec, OnError, ServerAddress, ServerDefaults, ServerProtocol, ServerSpec,
+};
 use crate::core::health::{CheckKind, CheckSpec};
 use crate::core::proxy_protocol::SendSpec;
 use crate::core::tls::{ServerTls, Sni, TlsUse, Verify};
@@ -28,6 +30,7 @@ const NAME_MAX: usize = 128;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct NewServer {
     address: Option<ServerAddress>,
+    protocol: Option<ServerProtocol>,
     /// The number it asks for (`id`).
     pub sid: Option<u32>,
     weight: Option<u32>,
@@ -99,6 +102,11 @@ impl NewServer {
                 }
                 self.cookie = Some(text.into());
             }
+            "proto" => match value()? {
+                "h1" => self.protocol = Some(ServerProtocol::H1),
+                "h2" => self.protocol = Some(ServerProtocol::H2),
+                _ => return Err("'proto' expects 'h1' or 'h2'.".to_owned()),
+            },
             "track" => self.track = Some(value()?.into()),
             "observe" => match value()? {
                 "layer4" => self.observe = Some(false),
@@ -141,11 +149,12 @@ impl NewServer {
         if self.check && self.track.is_some() {
             return Err(Refusal("unable to enable checks and tracking at the same time!".to_owned()));
         }
+        let protocol = self.protocol.unwrap_or(defaults.protocol);
         let owner = format!("{}/{name}", backend.name);
-        let tls = self.tls.build(owner, &address, &defaults.tls)?;
+        let tls = self.tls.build(owner, &address, &defaults.tls)?.speaking_h2(protocol == ServerProtocol::H2);
         let send_proxy = self.send_proxy.server(defaults.send_proxy);
         let check = match self.check {
-            true => Some(Arc::new(self.build_check(&address, defaults, &tls, send_proxy)?)),
+            true => Some(Arc::new(self.build_check(&address, defaults, &tls, protocol, send_proxy)?)),
             false => None,
         };
         let observe = match self.observe {
@@ -158,6 +167,7 @@ impl NewServer {
         };
         Ok(ServerSpec {
             name: name.into(),
+            protocol,
             weight: self.weight.unwrap_or(1),
             maxconn: self.maxconn,
             backup: self.backup,
@@ -184,6 +194,7 @@ impl NewServer {
         address: &ServerAddress,
         defaults: &ServerDefaults,
         tls: &TlsUse,
+        protocol: ServerProtocol,
         send_proxy: Option<SendSpec>,
     ) -> Result<CheckSpec, Refusal> {
         let template = defaults.check.as_deref();
@@ -218,6 +229,7 @@ impl NewServer {
         }
         let elsewhere = self.check_port.is_some() || self.check_address.is_some();
         check.tls = self.check_tls(check.tls.take(), elsewhere, address, defaults, tls)?;
+        check.speak(protocol == ServerProtocol::H2);
         Ok(check)
     }
 

@@ -32,6 +32,10 @@ pub struct StreamRow {
     pub destination: Option<SocketAddr>,
     /// The client side is TLS.
     pub tls: bool,
+    /// The client speaks HTTP/2.
+    pub http2: bool,
+    /// Mistakes of an HTTP/2 client on its connection.
+    pub glitches: u32,
     /// The frontend and its `iid`.
     pub frontend: (Box<str>, u32),
     /// The backend and its `iid`, once one was chosen.
@@ -169,18 +173,26 @@ fn write_full(stream: &StreamRow, zone: &TimeZone, out: &mut String) -> std::fmt
             "  txn=0x{id:x} flags=0x0 meth={method} status=-1 req.st={request} rsp.st={response} req.f=0x00 rsp.f=0x00"
         )?;
     }
-    let client = (protocol(stream.source), if stream.tls { "SSL" } else { "RAW" });
-    let mux = if stream.mode == Mode::Http { "H1" } else { "PASS" };
-    write_side(("scf", "co0", "LISTENER", mux), id, Some(client), stream.client_expires_in, out)?;
-    let server = stream.server.as_ref().map(|_| (protocol(stream.server_address), "RAW"));
-    write_side(("scb", "co1", "SERVER", mux), id, server, stream.server_expires_in, out)?;
+    let (mux, server_mux) = match (stream.mode, stream.http2) {
+        (Mode::Tcp, _) => ("PASS", "PASS"),
+        (Mode::Http, true) => ("H2", "H1"),
+        (Mode::Http, false) => ("H1", "H1"),
+    };
+    let client = (protocol(stream.source), if stream.tls { "SSL" } else { "RAW" }, mux);
+    write_side(("scf", "co0", "LISTENER"), id, Some(client), stream.client_expires_in, out)?;
+    let server = stream.server.as_ref().map(|_| (protocol(stream.server_address), "RAW", server_mux));
+    write_side(("scb", "co1", "SERVER"), id, server, stream.server_expires_in, out)?;
     for (name, total) in [("req", stream.bytes_in), ("res", stream.bytes_out)] {
         writeln!(out, "  {name}=0x{id:x} (f=0x0 an=0x0 pipe=0 tofwd=0 total={total})")?;
         writeln!(out, "      an_exp=<NEVER> buf=0x{id:x} data=(nil) o=0 p=0 i=0 size=0")?;
     }
     let request: String = stream.request.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
     // What HAProxy does not tell, and what one most wants to know.
-    writeln!(out, "  request=\"{request}\" doing={}", stream.state.word())
+    write!(out, "  request=\"{request}\" doing={}", stream.state.word())?;
+    if stream.glitches > 0 {
+        write!(out, " glitches={}", stream.glitches)?;
+    }
+    writeln!(out)
 }
 
 /// Where it came in, and where it goes.
@@ -198,16 +210,16 @@ fn write_places(stream: &StreamRow, out: &mut String) -> std::fmt::Result {
     }
 }
 
-/// One end of a stream: its names and what speaks on it, its protocol and transport if there is a connection, and when it times out.
+/// One end of a stream: its names, its protocol and transport if there is a connection, and when it times out.
 fn write_side(
-    (name, connection, target, mux): (&str, &str, &str, &str),
+    (name, connection, target): (&str, &str, &str),
     id: u64,
-    over: Option<(&str, &str)>,
+    over: Option<(&str, &str, &str)>,
     expires: Option<Duration>,
     out: &mut String,
 ) -> std::fmt::Result {
     let expires = expires.map_or_else(|| "<NEVER>".to_owned(), human_time);
-    let Some((protocol, transport)) = over else {
+    let Some((protocol, transport, mux)) = over else {
         return writeln!(
             out,
             "  {name}=0x{id:x} flags=0x0 state=INI endp=NONE,(nil),0x0 sub=0 rex={expires} wex=<NEVER>"

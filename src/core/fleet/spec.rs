@@ -10,10 +10,12 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::core::balance::Algorithm;
+use crate::core::compress::CompressionChoice;
 use crate::core::filter::{CaptureSpec, HeaderRule};
 use crate::core::fleet::mode::{TcpBackend, TcpFrontend};
 use crate::core::health::CheckSpec;
 use crate::core::health::agent::AgentSpec;
+use crate::core::http::h2::Http2Limits;
 use crate::core::limit::RateLimitSpec;
 use crate::core::log::format::LogFormat;
 use crate::core::pattern::DenyRule;
@@ -67,6 +69,8 @@ pub struct FrontendSpec {
     pub timeouts: ClientTimeouts,
     /// Limits on what a client may send.
     pub limits: HttpLimits,
+    /// Limits on HTTP/2 connections.
+    pub http2: Http2Limits,
     /// Peers whose `X-Forwarded-*`, `Forwarded` and request ids are believed. Empty by default.
     pub trusted_proxies: Vec<IpNet>,
     /// Which forwarding fields are sent to servers.
@@ -83,6 +87,8 @@ pub struct FrontendSpec {
     pub request_rules: Vec<HeaderRule>,
     /// Header rules on every response.
     pub response_rules: Vec<HeaderRule>,
+    /// Compression of answers, unless backend or route say otherwise. HAProxy: `compression` of a frontend.
+    pub compression: Option<CompressionChoice>,
     /// Routes, first match wins.
     pub routes: Vec<Route>,
     /// What a request gets that no route matched; counted per frontend.
@@ -156,7 +162,7 @@ pub struct ServerTimeouts {
     pub tunnel: Duration,
 }
 
-/// Limits on HTTP/1 messages, each with a default (`limits`). They hold for requests and, where it applies, answers.
+/// Limits on messages, each with a default (`limits`). They hold for requests and, where it applies, answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HttpLimits {
     /// Bytes of a head, start line included (`head`, default 32 KiB); beyond it 431, or 502 for an answer.
@@ -242,12 +248,16 @@ pub struct BackendSpec {
     pub maintenance_answer: FixedAnswer,
     /// Keeping idle server connections.
     pub pool: PoolSpec,
+    /// HTTP/2 to its servers.
+    pub http2: Http2ToServers,
     /// Source addresses of connections to servers; empty lets the kernel choose.
     pub source: Vec<IpAddr>,
     /// Header rules on every request.
     pub request_rules: Vec<HeaderRule>,
     /// Header rules on every response.
     pub response_rules: Vec<HeaderRule>,
+    /// Compression of answers, in place of the frontend's. HAProxy: `compression` of a backend.
+    pub compression: Option<CompressionChoice>,
     /// Whether every check whose result is news is logged. HAProxy: `option log-health-checks`.
     pub log_health_checks: bool,
     /// In configuration order.
@@ -264,6 +274,8 @@ pub struct BackendSpec {
 pub struct ServerDefaults {
     /// How it is told who connects.
     pub send_proxy: Option<SendSpec>,
+    /// What is spoken to it.
+    pub protocol: ServerProtocol,
     /// Its check, if it asks for one and the backend has not switched them off.
     pub check: Option<Arc<CheckSpec>>,
     /// Passive checks, if it is checked.
@@ -286,6 +298,7 @@ impl Default for ServerDefaults {
     fn default() -> ServerDefaults {
         ServerDefaults {
             send_proxy: None,
+            protocol: ServerProtocol::H1,
             check: None,
             observe: None,
             slowstart: None,
@@ -335,6 +348,41 @@ pub struct PoolSpec {
     pub idle_timeout: Duration,
 }
 
+/// HTTP/2 to servers, for those that speak it (`http2`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Http2ToServers {
+    /// Requests at once on one connection (`max_streams`, default 100); the server may allow fewer.
+    pub max_streams: u32,
+    /// Bytes of one answer's body that may wait for a slow client (`window`, default 128 KiB). A connection takes this
+    /// much for each of its streams, so that none holds up another. RFC 9113 section 5.2.
+    pub window_bytes: u32,
+    /// Time between two signs of life asked of a connection (`ping_interval`, default 30 s).
+    pub ping_interval: Duration,
+    /// How long one may take (`ping_timeout`, default 10 s); then the connection counts as lost.
+    pub ping_timeout: Duration,
+}
+
+impl Default for Http2ToServers {
+    fn default() -> Self {
+        Http2ToServers {
+            max_streams: 100,
+            window_bytes: 128 * 1024,
+            ping_interval: Duration::from_secs(30),
+            ping_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What is spoken to a server. HAProxy: `proto`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ServerProtocol {
+    /// HTTP/1.1, one request at a time on a connection (`h1`). The default.
+    #[default]
+    H1,
+    /// HTTP/2, many at a time (`h2`).
+    H2,
+}
+
 /// A server.
 #[derive(Debug, Clone)]
 pub struct ServerSpec {
@@ -342,6 +390,8 @@ pub struct ServerSpec {
     pub name: Box<str>,
     /// Where it is.
     pub address: ServerAddress,
+    /// What is spoken to it.
+    pub protocol: ServerProtocol,
     /// Weight 0 to 256, default 1. HAProxy: `weight`.
     pub weight: u32,
     /// Requests in flight at once; none when absent. HAProxy: `maxconn`.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use regex::bytes::Regex;
 
+use crate::core::compress::CompressionChoice;
 use crate::core::filter::{HeaderRule, Template};
 use crate::core::fleet::spec::BackendIndex;
 use crate::core::http::Head;
@@ -43,6 +44,8 @@ pub struct Route {
     pub request_rules: Vec<HeaderRule>,
     /// Header rules on responses of this route, before the frontend's.
     pub response_rules: Vec<HeaderRule>,
+    /// Compression of answers, in place of the backend's and the frontend's.
+    pub compression: Option<CompressionChoice>,
 }
 
 /// A host to match, lower case, without port and trailing dot.

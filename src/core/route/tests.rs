@@ -18,6 +18,7 @@ fn route() -> Route {
         action: RouteAction::Backend(BackendIndex(0)),
         request_rules: Vec::new(),
         response_rules: Vec::new(),
+        compression: None,
     }
 }
 

@@ -416,10 +416,10 @@ pub static COLUMNS: &[Column] = &[
         .metric("http_requests_total"),
     counted!("cli_abrt", BS, CliAbrt, "Transfers broken off by clients").metric("client_aborts_total"),
     counted!("srv_abrt", BS, SrvAbrt, "Transfers broken off by servers").metric("server_aborts_total"),
-    none_counted!("comp_in", FB, "Bytes given to compression").metric("http_comp_bytes_in_total"),
-    none_counted!("comp_out", FB, "Bytes that came out of compression").metric("http_comp_bytes_out_total"),
-    none_counted!("comp_byp", FB, "Bytes that passed compression by").metric("http_comp_bytes_bypassed_total"),
-    none_counted!("comp_rsp", FB, "Responses that were compressed").metric("http_comp_responses_total"),
+    counted!("comp_in", FB, CompIn, "Bytes given to compression").metric("http_comp_bytes_in_total"),
+    counted!("comp_out", FB, CompOut, "Bytes that came out of compression").metric("http_comp_bytes_out_total"),
+    counted!("comp_byp", FB, CompByp, "Bytes that passed compression by").metric("http_comp_bytes_bypassed_total"),
+    counted!("comp_rsp", FB, CompRsp, "Responses that were compressed").metric("http_comp_responses_total"),
     // 55: times and texts
     column("lastsess", "MAP", "Seconds since the last session, -1 for never")
         .backend(|b| S32(since_last_session(stamp(&b.backend.live.last_session_ms), b.view)))
@@ -552,14 +552,14 @@ pub static COLUMNS: &[Column] = &[
         .server(|s| U32(s.server.revision)),
     // 104: by protocol
     column("sess_other", "MCP", "Sessions that never came to speak HTTP")
-        .frontend(|f| U64(f.count(Counter::Stot).saturating_sub(f.count(Counter::H1Sess)))),
+        .frontend(|f| U64(f.count(Counter::Stot).saturating_sub(f.count(Counter::H1Sess) + f.count(Counter::H2Sess)))),
     counted!("h1sess", F, H1Sess, "HTTP/1 sessions"),
-    none_counted!("h2sess", F, "HTTP/2 sessions"),
+    counted!("h2sess", F, H2Sess, "HTTP/2 sessions"),
     none_counted!("h3sess", F, "HTTP/3 sessions"),
     column("req_other", "MCP", "Requests that were of no known version of HTTP")
-        .frontend(|f| U64(f.count(Counter::ReqTot).saturating_sub(f.count(Counter::H1Req)))),
+        .frontend(|f| U64(f.count(Counter::ReqTot).saturating_sub(f.count(Counter::H1Req) + f.count(Counter::H2Req)))),
     counted!("h1req", F, H1Req, "HTTP/1 requests"),
-    none_counted!("h2req", F, "HTTP/2 requests"),
+    counted!("h2req", F, H2Req, "HTTP/2 requests"),
     none_counted!("h3req", F, "HTTP/3 requests"),
     column("proto", "SGP", "Protocol of a listener").listener(|l| Value::text(l.listener.protocol)),
     column(SEPARATOR, "MCP", "Separates the fixed columns from modules' counters"),

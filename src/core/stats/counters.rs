@@ -62,6 +62,14 @@ counters! {
     CliAbrt,
     /// `srv_abrt`: transfers the server broke off.
     SrvAbrt,
+    /// `comp_in`: bytes of body given to compression.
+    CompIn,
+    /// `comp_out`: bytes that came out of it.
+    CompOut,
+    /// `comp_byp`: bytes of body that a limit kept from compression.
+    CompByp,
+    /// `comp_rsp`: answers that were compressed to their end.
+    CompRsp,
     /// `hanafail`: errors seen by passive observation.
     Hanafail,
     /// `conn_tot`: connections accepted.
@@ -82,6 +90,14 @@ counters! {
     H1Sess,
     /// `h1req`: requests on them.
     H1Req,
+    /// `h2sess`: connections that came to speak HTTP/2.
+    H2Sess,
+    /// `h2req`: requests on them.
+    H2Req,
+    /// Mistakes of HTTP/2 clients. HAProxy: glitches.
+    H2Glitches,
+    /// HTTP/2 connections closed because of what their clients did.
+    H2Expelled,
     /// Requests no route matched.
     NoRoute,
     /// Requests over a rate limit that was only logged.

@@ -43,6 +43,10 @@ pub struct ProcessFacts {
     pub tls_cache_lookups: u64,
     /// Look-ups that found nothing (`SslCacheMisses`).
     pub tls_cache_misses: u64,
+    /// Bytes of memory that encoders have (`ZlibMemUsage`).
+    pub compression_memory: u64,
+    /// Bytes of memory that encoders may have (`MaxZlibMemUsage`).
+    pub compression_memory_max: u64,
     /// Percentage of time the workers had nothing to do (`Idle_pct`), 0 to 100.
     pub idle_percent: u32,
     /// Name of the machine or as configured (`node`); never empty.
@@ -280,12 +284,20 @@ pub(super) static FIELDS: &[Field] = &[
     field("SslCacheMisses", "MCP", "TLS sessions that were not found", |c| U32(narrow(c.facts.tls_cache_misses)))
         .wide(|c| c.facts.tls_cache_misses)
         .metric("ssl_cache_misses_total"),
-    zero("CompressBpsIn", "MRP", "Bytes per second given to compression").metric("http_comp_bytes_in_total"),
-    zero("CompressBpsOut", "MRP", "Bytes per second that come out of compression").metric("http_comp_bytes_out_total"),
+    field("CompressBpsIn", "MRP", "Bytes per second given to compression", |c| {
+        U32(narrow(c.rates.process().compressed_in.read(c.totals.compressed_in, c.now)))
+    })
+    .metric("http_comp_bytes_in_total"),
+    field("CompressBpsOut", "MRP", "Bytes per second that come out of compression", |c| {
+        U32(narrow(c.rates.process().compressed_out.read(c.totals.compressed_out, c.now)))
+    })
+    .metric("http_comp_bytes_out_total"),
     field("CompressBpsRateLim", "CLP", "Limit of compression in bytes per second", |c| U32(c.limits.compression_rate))
         .metric("limit_http_comp"),
-    zero("ZlibMemUsage", "MGP", "Memory used by compression").metric("current_zlib_memory"),
-    zero("MaxZlibMemUsage", "CLP", "Memory allowed for compression").metric("max_zlib_memory"),
+    field("ZlibMemUsage", "MGP", "Memory used by compression", |c| U32(narrow(c.facts.compression_memory)))
+        .metric("current_zlib_memory"),
+    field("MaxZlibMemUsage", "CLP", "Memory allowed for compression", |c| U32(narrow(c.facts.compression_memory_max)))
+        .metric("max_zlib_memory"),
     field("Tasks", "MGP", "Tasks alive", |c| U32(c.facts.tasks)).metric("current_tasks"),
     zero("Run_queue", "MGP", "Tasks that wait for a thread").metric("current_run_queue"),
     field("Idle_pct", "MaP", "Percentage of time the workers were idle", |c| U32(c.facts.idle_percent.min(100)))

@@ -63,6 +63,10 @@ pub struct ProcessRates {
     pub tls_full_servers: Rate,
     /// `BytesOutRate`.
     pub bytes_out: Rate,
+    /// `CompressBpsIn`.
+    pub compressed_in: Rate,
+    /// `CompressBpsOut`.
+    pub compressed_out: Rate,
 }
 
 /// Sums over all frontends that process rates are made of.
@@ -82,6 +86,10 @@ pub struct ProcessTotals {
     pub tls_full_servers: u64,
     /// Bytes sent to clients (`TotalBytesOut`).
     pub bytes_out: u64,
+    /// Bytes given to compression.
+    pub compressed_in: u64,
+    /// Bytes that came out of it.
+    pub compressed_out: u64,
 }
 
 impl ProcessTotals {
@@ -97,6 +105,8 @@ impl ProcessTotals {
             totals.tls_full += counters.sum(Counter::TlsFull);
             totals.tls += counters.sum(Counter::TlsFull) + counters.sum(Counter::TlsResumed);
             totals.bytes_out += counters.sum(Counter::Bout);
+            totals.compressed_in += counters.sum(Counter::CompIn);
+            totals.compressed_out += counters.sum(Counter::CompOut);
         }
         for server in fleet.servers().filter(|server| server.spec.tls.settings().is_some()) {
             totals.tls_full_servers += server.live.counters.sum(Counter::TlsFull);
@@ -115,6 +125,8 @@ impl Rates {
         self.process.tls_full.sample(totals.tls_full, now);
         self.process.tls_full_servers.sample(totals.tls_full_servers, now);
         self.process.bytes_out.sample(totals.bytes_out, now);
+        self.process.compressed_in.sample(totals.compressed_in, now);
+        self.process.compressed_out.sample(totals.compressed_out, now);
         for frontend in fleet.frontends() {
             let counters = &frontend.live.counters;
             let rates = kept(&mut self.frontends, &frontend.spec.name);
@@ -145,6 +157,8 @@ impl Rates {
             &mut process.tls_full,
             &mut process.tls_full_servers,
             &mut process.bytes_out,
+            &mut process.compressed_in,
+            &mut process.compressed_out,
         ] {
             rate.highest = 0;
         }

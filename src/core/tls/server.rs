@@ -60,6 +60,18 @@ impl ServerTls {
         }
     }
 
+    /// Whether HTTP/2 is what is offered, and nothing else.
+    pub fn speaks_h2(&self) -> bool {
+        matches!(&self.alpn[..], [only] if &**only == "h2")
+    }
+
+    /// Offers HTTP/2 alone, which over TLS is agreed on by its name (RFC 9113 section 3.2), or no longer.
+    pub fn offer_h2(settings: &mut Arc<ServerTls>, wanted: bool) {
+        if settings.speaks_h2() != wanted {
+            Arc::make_mut(settings).alpn = if wanted { vec!["h2".into()] } else { Vec::new() };
+        }
+    }
+
     /// A certificate is to be verified, and no name is known that it must carry.
     pub fn lacks_name(&self) -> bool {
         self.verify != Verify::Nothing && self.name.is_none() && self.sni != Sni::RequestHost
@@ -85,6 +97,15 @@ impl TlsUse {
             TlsUse::Unset => None,
             TlsUse::Off(settings) | TlsUse::On(settings) => Some(settings),
         }
+    }
+
+    /// The same with HTTP/2 offered alone, or not.
+    pub fn speaking_h2(mut self, wanted: bool) -> TlsUse {
+        match &mut self {
+            TlsUse::Unset => {}
+            TlsUse::Off(settings) | TlsUse::On(settings) => ServerTls::offer_h2(settings, wanted),
+        }
+        self
     }
 
     /// Whether it is spoken to in TLS.

@@ -15,6 +15,7 @@ use crate::backend::handshake;
 use crate::core::balance::{Algorithm, hash_key};
 use crate::core::fleet::event::Event;
 use crate::core::fleet::snapshot::{BackendView, ServerView};
+use crate::core::fleet::spec::ServerProtocol;
 use crate::core::http::cookie;
 use crate::core::http::h1::Body;
 use crate::core::stats::counters::Counter;
@@ -46,6 +47,7 @@ impl Stream<'_> {
         }
         let mut wish = Wish { hash: self.hash(view), ..Wish::default() };
         wish.bound_to = self.persistence(view);
+        self.settle_compression(view);
         self.apply_request_rules(&view.spec.request_rules);
         self.render_request(view);
         let queue_start = self.e.latest;
@@ -123,8 +125,16 @@ impl Stream<'_> {
         }
         if self.framing.upgrade.is_some() {
             out.extend_from_slice(b"Connection: upgrade\r\n");
+            if let Some(exchange) = self.connection.io.h2() {
+                out.extend_from_slice(b"Sec-WebSocket-Key: ");
+                out.extend_from_slice(exchange.websocket_key(&mut self.worker.rng.borrow_mut()));
+                out.extend_from_slice(b"\r\n");
+            }
+        } else if self.takes_trailers {
+            out.extend_from_slice(b"TE: trailers\r\nConnection: TE\r\n");
         }
         out.extend_from_slice(b"\r\n");
+        self.head_end = out.len();
         self.e.bytes_in += self.upload.take_whole(&mut self.connection.buffer, out);
     }
 
@@ -177,7 +187,7 @@ impl Stream<'_> {
         connection.place.entry.expires(false, due);
         let ahead_max = self.e.snapshot.frontends[self.e.frontend].spec.limits.pipeline_max_bytes;
         let shelf = &self.worker.shelf;
-        let watch = self.upload.is_done();
+        let watch = self.upload.is_done() || self.e.http2;
         poll_fn(|cx| {
             if let Poll::Ready(lease) = waiting.poll_lease(cx) {
                 return Poll::Ready(Ok(lease));
@@ -202,6 +212,9 @@ impl Stream<'_> {
         let Some(server) = newest.servers.get(lease.index()) else {
             return Err(Failed::End(End::new(Cause::Internal, Phase::Queue)));
         };
+        if server.spec.protocol == ServerProtocol::H2 {
+            return self.attempt_over_h2(view, &newest, server).await;
+        }
         let Some(to) = server.address.clone() else {
             return Err(Failed::End(End::new(Cause::NoServer, Phase::Queue)));
         };
@@ -269,7 +282,7 @@ impl Stream<'_> {
         let connection = &mut *self.connection;
         let shelf = &self.worker.shelf;
         let ahead_max = self.e.snapshot.frontends[self.e.frontend].spec.limits.pipeline_max_bytes;
-        let watch = self.upload.is_done();
+        let watch = self.upload.is_done() || self.e.http2;
         let connected = poll_fn(|cx| {
             if let Poll::Ready(result) = connecting.as_mut().poll(cx) {
                 return Poll::Ready(Ok(result));
@@ -294,24 +307,39 @@ impl Stream<'_> {
                 self.e.connected = Some(now);
                 Ok(io)
             }
-            Ok(Err(error)) => {
-                let cause = match &error {
-                    ConnectError::Refused(_) => Cause::ServerRefused,
-                    ConnectError::Timeout | ConnectError::Tls(HandshakeError::Timeout) => Cause::ConnectTimeout,
-                    ConnectError::Tls(_) | ConnectError::Connector(_) => Cause::ServerTls,
-                    ConnectError::Exhausted(error) => {
-                        tracing::warn!(%error, "cannot connect to servers");
-                        Cause::Exhausted
-                    }
-                };
-                match &error {
-                    ConnectError::Tls(error) => self.handshake_failed(server, &verifier::sentence(error)),
-                    ConnectError::Connector(error) => self.handshake_failed(server, &error.to_string()),
-                    _ => {}
-                }
-                self.observe(server, Some(&error.to_string()));
-                Err(Failed::Attempt { failure: Failure::Connect, end: End::new(cause, Phase::Connect) })
+            Ok(Err(error)) => Err(self.cannot_connect(server, &error)),
+        }
+    }
+
+    /// There is no connection to the server.
+    pub(super) fn cannot_connect(&self, server: &ServerView, error: &ConnectError) -> Failed {
+        let cause = match error {
+            ConnectError::Refused(_) => Cause::ServerRefused,
+            ConnectError::Timeout | ConnectError::Tls(HandshakeError::Timeout) => Cause::ConnectTimeout,
+            ConnectError::Tls(_) | ConnectError::Connector(_) => Cause::ServerTls,
+            ConnectError::Alpn => Cause::ServerTls,
+            ConnectError::Http2(_) => Cause::ServerRefused,
+            ConnectError::Exhausted(error) => {
+                tracing::warn!(%error, "cannot connect to servers");
+                Cause::Exhausted
             }
+        };
+        match error {
+            ConnectError::Tls(error) => self.handshake_failed(server, &verifier::sentence(error)),
+            ConnectError::Connector(error) => self.handshake_failed(server, &error.to_string()),
+            ConnectError::Alpn => self.handshake_failed(server, &error.to_string()),
+            ConnectError::Http2(cause) => self.not_http2(server, cause),
+            _ => {}
+        }
+        self.observe(server, Some(&error.to_string()));
+        Failed::Attempt { failure: Failure::Connect, end: End::new(cause, Phase::Connect) }
+    }
+
+    /// Says that a server does not speak what it is said to speak, if that is news.
+    fn not_http2(&self, server: &ServerView, cause: &h2::Error) {
+        let owner = format!("{}/{}", self.e.backend().map_or("", |b| &b.spec.name[..]), server.spec.name);
+        if self.worker.connectors.is_news(&owner, "no HTTP/2", self.e.latest) {
+            tracing::warn!(server = %owner, error = %cause, "a server with `proto: h2` does not speak HTTP/2");
         }
     }
 
@@ -415,7 +443,7 @@ impl Stream<'_> {
         let connection = &mut *self.connection;
         connection.deadline.set(clock::now() + pause);
         let shelf = &self.worker.shelf;
-        let watch = self.upload.is_done();
+        let watch = self.upload.is_done() || self.e.http2;
         poll_fn(|cx| {
             if let Some(cause) = connection.place.entry.kill.get() {
                 return Poll::Ready(Err(End::new(cause, Phase::Connect)));

@@ -3,12 +3,14 @@
 use std::io::IoSlice;
 use std::task::{Context, Poll};
 
-use super::upload::reframe;
+use super::encode::Encoding;
+use super::upload::{GATHER_BYTES, reframe};
 use crate::backend::ServerIo;
 use crate::core::fleet::spec::HttpLimits;
-use crate::core::http::h1::{Body, ChunkDecoder, Reject};
-use crate::listener::ClientIo;
+use crate::core::http::h1::{self, Body, ChunkDecoder, ChunkEvent, Reject};
+use crate::frontend::client::Client;
 use crate::runtime::buffer::{Buffer, BufferShelf, LARGE_BUFFER_BYTES};
+use crate::runtime::compression::EncoderFailed;
 
 /// A piece of body up to this size is copied behind the head instead of written from where it is.
 const COPIED_MAX_BYTES: usize = 4096;
@@ -22,6 +24,10 @@ pub(super) struct Download {
     /// Bytes at the front of the server's buffer that may go to the client as they are.
     direct: usize,
     moved: u64,
+    /// What the payload goes through on its way, if it is compressed.
+    encoding: Option<Box<Encoding>>,
+    /// Trailers of a body that the client gets without chunks.
+    trailers: Vec<(Vec<u8>, Vec<u8>)>,
     /// The body turned out broken behind what is still to be written.
     broken: Option<Reject>,
 }
@@ -54,6 +60,14 @@ pub(super) enum DownloadError {
     ServerClosed,
     /// The body is framed badly.
     Bad(Reject),
+    /// The body cannot be compressed to its end.
+    Encoder(EncoderFailed),
+}
+
+impl From<EncoderFailed> for DownloadError {
+    fn from(error: EncoderFailed) -> DownloadError {
+        DownloadError::Encoder(error)
+    }
 }
 
 impl Download {
@@ -65,7 +79,13 @@ impl Download {
             Body::UntilClose => Kind::UntilClose,
             Body::Chunked => Kind::Chunked { decoder: Box::new(ChunkDecoder::new(limits, 502)), to_chunks },
         };
-        Download { kind, written: 0, direct: 0, moved: 0, broken: None }
+        Download { kind, written: 0, direct: 0, moved: 0, encoding: None, trailers: Vec::new(), broken: None }
+    }
+
+    /// The same with the payload compressed on its way.
+    pub fn encoded(mut self, encoding: Option<Box<Encoding>>) -> Download {
+        self.encoding = encoding;
+        self
     }
 
     /// Moves what can be moved now: `out` (head and re-framed bytes) first, then bytes of the server's buffer.
@@ -74,7 +94,7 @@ impl Download {
     pub fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        client: &mut ClientIo,
+        client: &mut Client,
         server: &mut ServerIo,
         buffer: &mut Buffer,
         out: &mut Vec<u8>,
@@ -83,7 +103,10 @@ impl Download {
         moved: &mut bool,
     ) -> Result<Progress, DownloadError> {
         loop {
-            self.decode(buffer, out)?;
+            match self.encoding {
+                None => self.decode(buffer, out)?,
+                Some(_) => self.encode(buffer, out)?,
+            }
             if self.direct > 0 && self.direct <= COPIED_MAX_BYTES && self.written < out.len() {
                 // One slice costs the kernel less than two, and copying so little costs less than that.
                 out.extend_from_slice(&buffer.filled()[..self.direct]);
@@ -99,7 +122,8 @@ impl Download {
                     (_, true) => &slices[..1],
                     _ => &slices[..],
                 };
-                match client.poll_write(cx, used) {
+                let last = matches!(self.kind, Kind::Done) && self.trailers.is_empty() && self.broken.is_none();
+                match client.poll_write(cx, used, last) {
                     Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Err(DownloadError::ClientGone),
                     Poll::Ready(Ok(n)) => {
                         *bytes_out += n as u64;
@@ -120,22 +144,30 @@ impl Download {
                 return Err(DownloadError::Bad(reject));
             }
             if matches!(self.kind, Kind::Done) {
+                if client.end_body(&self.trailers).is_err() {
+                    return Err(DownloadError::ClientGone);
+                }
                 return match client.poll_flush(cx) {
                     Poll::Ready(Ok(())) => Ok(Progress::Done),
                     Poll::Ready(Err(_)) => Err(DownloadError::ClientGone),
                     Poll::Pending => Ok(Progress::AwaitsClient),
                 };
             }
+            if let Some(encoding) = self.encoding.as_mut().filter(|e| e.is_tired()) {
+                encoding.rest();
+                cx.waker().wake_by_ref();
+                return Ok(Progress::AwaitsServer);
+            }
             if reframed && !buffer.is_empty() {
                 continue;
             }
-            if self.moved > LARGE_BUFFER_BYTES as u64 {
+            if self.moved > LARGE_BUFFER_BYTES as u64 && self.encoding.is_none() {
                 shelf.equip_large(buffer);
             }
             shelf.equip(buffer);
             match server.poll_read_slice(cx, buffer.room()) {
                 Poll::Ready(Ok(0)) => match self.kind {
-                    Kind::UntilClose => self.kind = Kind::Done,
+                    Kind::UntilClose => self.end(out)?,
                     _ => return Err(DownloadError::ServerClosed),
                 },
                 Poll::Ready(Ok(n)) => {
@@ -144,6 +176,9 @@ impl Download {
                 }
                 Poll::Ready(Err(_)) => return Err(DownloadError::ServerClosed),
                 Poll::Pending => {
+                    if self.flush_encoding(out)? {
+                        continue;
+                    }
                     shelf.shelve(buffer);
                     return match client.poll_flush(cx) {
                         Poll::Ready(Err(_)) => Err(DownloadError::ClientGone),
@@ -169,7 +204,12 @@ impl Download {
             }
             Kind::UntilClose => self.direct = buffer.len(),
             Kind::Chunked { decoder, to_chunks } => match reframe(decoder, buffer, out, *to_chunks) {
-                Ok(true) => self.kind = Kind::Done,
+                Ok(true) => {
+                    if !*to_chunks && !decoder.trailers().is_empty() {
+                        self.trailers = decoder.trailers().to_vec();
+                    }
+                    self.kind = Kind::Done;
+                }
                 Ok(false) => {}
                 Err(reject) if self.moved == 0 => return Err(DownloadError::Bad(reject)),
                 Err(reject) => {
@@ -179,5 +219,86 @@ impl Download {
             },
         }
         Ok(())
+    }
+
+    /// [`Download::decode`] for a body that is compressed: its payload goes into the encoder, and what the encoder makes
+    /// into `out`.
+    fn encode(&mut self, buffer: &mut Buffer, out: &mut Vec<u8>) -> Result<(), DownloadError> {
+        let Some(encoding) = &mut self.encoding else { return Ok(()) };
+        while !matches!(self.kind, Kind::Done) {
+            if !buffer.is_empty() && (out.len() >= GATHER_BYTES || encoding.is_tired()) {
+                break;
+            }
+            match self.kind.payload(buffer.filled()) {
+                Ok(ChunkEvent::NeedMore { consumed }) => {
+                    buffer.consume(consumed);
+                    break;
+                }
+                Ok(ChunkEvent::Data { consumed_before, len }) => {
+                    encoding.write(&buffer.filled()[consumed_before..consumed_before + len])?;
+                    encoding.frame(out);
+                    buffer.consume(consumed_before + len);
+                }
+                Ok(ChunkEvent::End { consumed }) => {
+                    buffer.consume(consumed);
+                    return self.end(out);
+                }
+                Err(reject) if self.moved == 0 => return Err(DownloadError::Bad(reject)),
+                Err(reject) => {
+                    encoding.flush()?;
+                    encoding.frame(out);
+                    self.broken = Some(reject);
+                    self.kind = Kind::Done;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The body ended as it should: so does what the client gets.
+    fn end(&mut self, out: &mut Vec<u8>) -> Result<(), DownloadError> {
+        if let Some(encoding) = &mut self.encoding {
+            encoding.finish()?;
+            encoding.frame(out);
+            let trailers = match &self.kind {
+                Kind::Chunked { decoder, .. } => decoder.trailers(),
+                _ => &[],
+            };
+            if encoding.makes_chunks() {
+                h1::write_last_chunk(out, trailers);
+            } else {
+                self.trailers = trailers.to_vec();
+            }
+        }
+        self.kind = Kind::Done;
+        Ok(())
+    }
+
+    /// Lets out what the encoder holds back; true when there is something to write.
+    fn flush_encoding(&mut self, out: &mut Vec<u8>) -> Result<bool, DownloadError> {
+        let Some(encoding) = &mut self.encoding else { return Ok(false) };
+        encoding.flush()?;
+        encoding.frame(out);
+        Ok(!out.is_empty())
+    }
+}
+
+impl Kind {
+    /// The next piece of payload in what came from the server, as a [`ChunkDecoder`] says it.
+    fn payload(&mut self, input: &[u8]) -> Result<ChunkEvent, Reject> {
+        let len = match self {
+            Kind::Chunked { decoder, .. } => return decoder.decode(input),
+            Kind::Done | Kind::Length(0) => return Ok(ChunkEvent::End { consumed: 0 }),
+            Kind::Length(left) => {
+                let len = input.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= len as u64;
+                len
+            }
+            Kind::UntilClose => input.len(),
+        };
+        Ok(match len {
+            0 => ChunkEvent::NeedMore { consumed: 0 },
+            len => ChunkEvent::Data { consumed_before: 0, len },
+        })
     }
 }

@@ -1,7 +1,6 @@
 //! Talking to a server: the request goes out, the answer comes back, whichever is ready first.
 
 use std::future::poll_fn;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,6 +19,7 @@ use crate::core::http::{Head, Version, cookie, hop};
 use crate::core::stats::counters::Counter;
 use crate::core::termination::retry::Failure;
 use crate::core::termination::{Cause, Phase};
+use crate::core::text;
 use crate::frontend::answer::reason_phrase;
 use crate::frontend::connection::{Connection, millis};
 use crate::frontend::registry::Doing;
@@ -28,7 +28,7 @@ use crate::runtime::clock;
 use crate::tls::verifier;
 
 /// Interim (1xx) answers to one request; a server that sends more gets no further.
-const INTERIM_MAX: u32 = 16;
+pub(super) const INTERIM_MAX: u32 = 16;
 
 /// A connection to a server while a request is on it.
 #[derive(Debug)]
@@ -194,6 +194,10 @@ impl Stream<'_> {
             }
         };
         self.answer_began(server);
+        if self.e.http2 && self.framing.upgrade.is_some() && !self.is_upgrade_answer(&framing) {
+            self.observe(server, Some("bad websocket handshake"));
+            return Err(End::new(Cause::BadAnswer, Phase::Headers).into());
+        }
         if self.e.scratch.response.status() == 503 && self.may_repeat(view, Failure::Status503) {
             let end = End::new(Cause::ServerClosed, Phase::Headers);
             return Err(Failed::Attempt { failure: Failure::Status503, end });
@@ -268,7 +272,7 @@ impl Stream<'_> {
                     }
                 }
             }
-            if uploading == upload::Progress::Done
+            if looks_for_client(uploading, connection)
                 && let Some(Cause::ClientReset) = connection.poll_left(cx, shelf, ahead_max)
             {
                 return Poll::Ready(Heard::End(End::new(Cause::ClientReset, Phase::Headers)));
@@ -289,6 +293,17 @@ impl Stream<'_> {
             }
         })
         .await
+    }
+
+    /// To an HTTP/2 client every 2xx grants the websocket it asked for: so none may reach it but for a handshake that
+    /// the server completed. Refusals are passed on as they are.
+    fn is_upgrade_answer(&mut self, framing: &ResponseFraming) -> bool {
+        let response = &self.e.scratch.response;
+        let Some(exchange) = self.connection.io.h2() else { return true };
+        match framing.switching {
+            true => exchange.is_websocket_accepted(response),
+            false => !(200..300).contains(&response.status()),
+        }
     }
 
     /// The server went away before its answer's head was whole.
@@ -321,12 +336,18 @@ impl Stream<'_> {
     }
 
     /// Passes a 1xx on, if the client knows such answers.
-    async fn relay_interim(&mut self) -> Result<(), End> {
+    pub(super) async fn relay_interim(&mut self) -> Result<(), End> {
         if self.e.scratch.request.version() == Version::Http10 {
             return Ok(());
         }
         let scratch = &mut *self.e.scratch;
         hop::strip_hop_by_hop(&mut scratch.response, false);
+        if let Some(exchange) = self.connection.io.h2() {
+            let sent = exchange.send_interim(&scratch.response);
+            self.e.bytes_out += sent.map_err(|_| End::new(Cause::ClientReset, Phase::Headers))?;
+            self.e.frontend().live.counters.inc(self.worker.shard, Counter::Hrsp1xx);
+            return Ok(());
+        }
         let out = &mut scratch.out;
         out.clear();
         status_line(out, &scratch.response);
@@ -337,7 +358,7 @@ impl Stream<'_> {
     }
 
     /// Notes that the head of the answer has come: timers, passive checks.
-    fn answer_began(&mut self, server: &ServerView) {
+    pub(super) fn answer_began(&mut self, server: &ServerView) {
         let now = clock::now();
         self.e.latest = now;
         let since = self.e.connected.unwrap_or(self.e.first_byte);
@@ -352,7 +373,7 @@ impl Stream<'_> {
     }
 
     /// Writes the answer's head for the client.
-    fn render_response(&mut self, view: &BackendView, server: &ServerView, framing: &ResponseFraming) {
+    pub(super) fn render_response(&mut self, view: &BackendView, server: &ServerView, framing: &ResponseFraming) {
         let snapshot = self.e.snapshot.clone();
         let spec = &snapshot.frontends[self.e.frontend].spec;
         let scratch = &mut *self.e.scratch;
@@ -383,10 +404,13 @@ impl Stream<'_> {
             self.apply_response_rules(&spec.routes[route].response_rules);
         }
         self.apply_response_rules(&spec.response_rules);
+        // What the client gets; clients that know no chunks get nothing compressed.
+        let body =
+            if self.offer.is_some() && self.compress_answer(framing.body) { Body::Chunked } else { framing.body };
         let status = self.e.scratch.response.status();
         self.e.status = Some(status);
         let client_is_old = self.e.scratch.request.version() == Version::Http10;
-        if framing.body == Body::UntilClose || (framing.body == Body::Chunked && client_is_old) {
+        if body == Body::UntilClose || (body == Body::Chunked && client_is_old) {
             self.close = true;
         }
         if !self.upload.is_done() && self.upload_is_hopeless(framing) {
@@ -397,9 +421,18 @@ impl Stream<'_> {
         let scratch = &mut *self.e.scratch;
         let out = &mut scratch.out;
         out.clear();
+        if let Some(exchange) = self.connection.io.h2() {
+            let ends = framing.body == Body::Empty && !framing.switching;
+            if framing.switching {
+                self.e.status = Some(200);
+            }
+            // A stream that the client has called off takes no body either: that is where it comes up.
+            self.e.bytes_out += exchange.send_head(&scratch.response, ends, framing.switching).unwrap_or(0);
+            return;
+        }
         status_line(out, &scratch.response);
         scratch.response.write_fields(out);
-        if framing.body == Body::Chunked && !client_is_old {
+        if body == Body::Chunked && !client_is_old {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
         if framing.switching {
@@ -415,7 +448,7 @@ impl Stream<'_> {
     /// An answer that comes before the request's body was read, with an error or an end of the connection, means that
     /// the server will not read the rest once it has said all: the client's connection cannot go on. Nor can it when the
     /// client was never told to send the body.
-    fn upload_is_hopeless(&self, framing: &ResponseFraming) -> bool {
+    pub(super) fn upload_is_hopeless(&self, framing: &ResponseFraming) -> bool {
         let unasked = self.framing.expect_continue && !self.continued && self.upload.received == 0;
         !framing.keep_alive || self.e.scratch.response.status() >= 300 || unasked
     }
@@ -431,7 +464,11 @@ impl Stream<'_> {
     ) -> Result<(End, After), Failed> {
         let client_is_old = self.e.scratch.request.version() == Version::Http10;
         let hopeless = self.upload_is_hopeless(framing);
-        let mut down = Download::new(framing.body, !client_is_old, limits);
+        let encoding = self.encoding.take();
+        let ends_with_close = encoding.is_none()
+            && (framing.body == Body::UntilClose || (framing.body == Body::Chunked && client_is_old));
+        let to_chunks = !client_is_old && !self.e.http2;
+        let mut down = Download::new(framing.body, to_chunks, limits).encoded(encoding);
         let connection = &mut *self.connection;
         connection.place.entry.doing.set(Doing::Data);
         let scratch = &mut *self.e.scratch;
@@ -445,6 +482,7 @@ impl Stream<'_> {
         let mut active: Option<Instant> = None;
         let mut bad: Option<Reject> = None;
         let sent_before = *bytes_out;
+        let head_bytes = scratch.out.len() as u64;
         let cause = poll_fn(|cx| {
             if let Some(cause) = connection.place.entry.kill.get() {
                 return Poll::Ready(cause);
@@ -470,9 +508,13 @@ impl Stream<'_> {
                     bad = Some(reject);
                     return Poll::Ready(Cause::BadAnswer);
                 }
+                Err(DownloadError::Encoder(error)) => {
+                    tracing::error!(%error, "an answer cannot be compressed to its end");
+                    return Poll::Ready(Cause::Internal);
+                }
             };
             connection.place.entry.bytes_out.set(*bytes_out);
-            if uploading == upload::Progress::Done
+            if looks_for_client(uploading, connection)
                 && progress == download::Progress::AwaitsServer
                 && connection.poll_left(cx, shelf, ahead_max) == Some(Cause::ClientReset)
             {
@@ -498,6 +540,9 @@ impl Stream<'_> {
         if active.is_some() {
             self.e.latest = clock::now();
         }
+        if self.bypasses {
+            self.count_bypassed((self.e.bytes_out - sent_before).saturating_sub(head_bytes));
+        }
         if let Some(reject) = bad {
             self.note_bad_answer(&reject, side.buffer.filled());
         }
@@ -507,7 +552,7 @@ impl Stream<'_> {
                 self.e.status = None;
                 return Err(End::new(cause, Phase::Headers).into());
             }
-            self.cut_visibly = framing.body == Body::UntilClose || (framing.body == Body::Chunked && client_is_old);
+            self.cut_visibly = ends_with_close;
             return Err(End::new(cause, Phase::Data).into());
         }
         if !self.upload.is_done() {
@@ -555,6 +600,10 @@ fn send(
                 side.refuses = true;
                 return Ok(upload::Progress::AwaitsServer);
             }
+            Err(UploadError::Malformed) => {
+                let reject = Reject::request(h1::RejectReason::LengthMismatch, 0);
+                return Err(End::new(Cause::BadRequest(reject.status), Phase::Headers));
+            }
             Err(UploadError::ClientClosed) => return Err(End::new(Cause::ClientClosed, Phase::Headers)),
             Err(UploadError::ClientReset) => return Err(End::new(Cause::ClientReset, Phase::Headers)),
             Err(UploadError::Bad(reject)) => return Err(End::new(Cause::BadRequest(reject.status), Phase::Headers)),
@@ -573,6 +622,16 @@ fn send(
     }
 }
 
+/// Whether it must be asked if the client is still there: moving a body shows it by itself, save that a body which the
+/// server does not take hides a reset of its stream.
+pub(super) fn looks_for_client(uploading: upload::Progress, connection: &Connection) -> bool {
+    match uploading {
+        upload::Progress::Done => true,
+        upload::Progress::AwaitsServer => connection.io.is_h2(),
+        upload::Progress::AwaitsClient => false,
+    }
+}
+
 /// Parses the head of an answer if it is whole.
 fn take_head(side: &mut ServerSide, head: &mut Head, limits: &HttpLimits) -> Result<bool, Reject> {
     match h1::parse_response(side.buffer.filled(), head, limits)? {
@@ -588,7 +647,7 @@ fn take_head(side: &mut ServerSide, head: &mut Head, limits: &HttpLimits) -> Res
 pub(super) fn status_line(out: &mut Vec<u8>, head: &Head) {
     let status = head.status();
     out.extend_from_slice(b"HTTP/1.1 ");
-    let _ = write!(out, "{status}");
+    text::push_status(status, out);
     out.push(b' ');
     match head.reason() {
         b"" => out.extend_from_slice(reason_phrase(status).as_bytes()),
@@ -598,13 +657,13 @@ pub(super) fn status_line(out: &mut Vec<u8>, head: &Head) {
 }
 
 /// How long each side may be still.
-struct Waits {
-    client: Duration,
-    server: Duration,
+pub(super) struct Waits {
+    pub client: Duration,
+    pub server: Duration,
 }
 
 impl Waits {
-    fn on(&self, client: bool) -> Duration {
+    pub fn on(&self, client: bool) -> Duration {
         if client { self.client } else { self.server }
     }
 }

@@ -27,12 +27,13 @@ pub(in crate::frontend) fn introduction(
     asked_for: Option<&str>,
 ) -> Vec<u8> {
     let Some(spec) = server.spec.send_proxy else { return Vec::new() };
-    let tls = connection.io.tls_session();
+    let transport = connection.io.transport();
+    let tls = transport.tls_session();
     let asked_for = tls.and_then(|tls| tls.server_name).or(asked_for).map(str::as_bytes);
     let told = connection.tlvs();
     let outgoing = Outgoing {
         addresses: connection.peer.zip(connection.destination()),
-        alpn: connection.io.alpn().or_else(|| told.and_then(|told| told.get(tlv::ALPN))),
+        alpn: transport.alpn().or_else(|| told.and_then(|told| told.get(tlv::ALPN))),
         authority: asked_for.or_else(|| told.and_then(|told| told.authority())),
         unique_id: (!id.is_empty()).then_some(id),
         tls: tls.map(|tls| OutgoingTls {

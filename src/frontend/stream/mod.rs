@@ -1,16 +1,21 @@
 //! One request, in phases. [`handle`] is the order of the work; each phase has its file.
 //!
 //! `head` reads it, `rules` understands, limits and routes it, `local` and `page` answer what is answered here, `attempt`
-//! finds a server (`introduce` says what one is told of the client), `exchange` (with `upload`, `download` and `numbers`) talks to it, `finish` counts and logs.
+//! finds a server (`introduce` says what one is told of the client), `exchange` (with `upload`, `download`, `encode` and
+//! `numbers`) or `over_h2` talks to it, `finish` counts and logs.
+//! `multiplexed` is what differs for HTTP/2 clients; the rest is the same for all.
 
 mod attempt;
 mod download;
+mod encode;
 mod exchange;
 mod finish;
 mod head;
 pub(super) mod introduce;
 mod local;
+mod multiplexed;
 mod numbers;
+mod over_h2;
 mod page;
 mod rules;
 mod upload;
@@ -35,7 +40,7 @@ use crate::core::termination::{Cause, Phase};
 use crate::runtime::buffer::Buffer;
 use crate::runtime::clock;
 
-pub use finish::{answer_late, ended_without_request, run_tunnel};
+pub use finish::{answer_late, ended_without_request, refuse_http1, run_tunnel};
 
 /// What a connection does after a request.
 #[derive(Debug)]
@@ -181,6 +186,8 @@ struct Epilogue {
     logged: bool,
     /// It was answered by the stats page.
     page: bool,
+    /// It came by HTTP/2.
+    http2: bool,
 }
 
 impl Epilogue {
@@ -236,6 +243,18 @@ struct Stream<'c> {
     replacing: bool,
     /// Kept connections are not for this request any more.
     fresh_only: bool,
+    /// When a shared connection failed the request: only newer ones are for it.
+    failed_at: Option<Instant>,
+    /// How much of the scratch's `to_server` is the head; behind it is a small body.
+    head_end: usize,
+    /// The answer may be compressed.
+    offer: Option<encode::Offer>,
+    /// The answer's body is compressed.
+    encoding: Option<Box<encode::Encoding>>,
+    /// The answer's body would be compressed, but a limit forbids it.
+    bypasses: bool,
+    /// The client said that it understands trailers (`TE: trailers`).
+    takes_trailers: bool,
     /// A socket to tunnel to, once the server switched protocols.
     switched: Option<(ServerIo, Buffer)>,
 }
@@ -301,6 +320,7 @@ impl<'c> Stream<'c> {
                 server_side: (None, None),
                 logged: false,
                 page: false,
+                http2: connection.io.is_h2(),
             },
             framing: RequestFraming { body: Body::Empty, keep_alive: false, expect_continue: false, upgrade: None },
             upload: upload::Upload::none(),
@@ -308,7 +328,13 @@ impl<'c> Stream<'c> {
             continued: false,
             replacing: false,
             fresh_only: false,
+            failed_at: None,
+            head_end: 0,
             cut_visibly: false,
+            offer: None,
+            encoding: None,
+            bypasses: false,
+            takes_trailers: false,
             switched: None,
             connection,
         }

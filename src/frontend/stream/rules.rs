@@ -16,6 +16,7 @@ use crate::core::pattern::RequestFacts;
 use crate::core::route::{self, FixedAnswer, RouteAction, RouteFacts};
 use crate::core::stats::counters::Counter;
 use crate::core::termination::{Cause, Phase};
+use crate::core::text;
 use crate::core::web::{Page, target};
 use crate::frontend::connection::{Connection, millis};
 use crate::frontend::registry::Doing;
@@ -51,7 +52,10 @@ impl Stream<'_> {
         self.close = !self.framing.keep_alive;
         let snapshot = self.e.snapshot.clone();
         let spec = &snapshot.frontends[self.e.frontend].spec;
-        self.upload = super::upload::Upload::new(self.framing.body, &spec.limits);
+        self.upload = match self.framing.body {
+            Body::Chunked if self.e.http2 => super::upload::Upload::unframed(&spec.limits),
+            body => super::upload::Upload::new(body, &spec.limits),
+        };
         if let (Body::Length(n), Some(max)) = (self.framing.body, spec.limits.body_max_bytes)
             && n > max
         {
@@ -346,9 +350,8 @@ fn take_or_make_id(rng: &mut fastrand::Rng, spec: &RequestIdSpec, trusted: bool,
             return;
         }
     }
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     for word in [rng.u64(..), rng.u64(..)] {
-        scratch.id.extend((0..16).rev().map(|i| HEX[(word >> (i * 4)) as usize & 15]));
+        scratch.id.extend_from_slice(&text::hex(word));
     }
 }
 

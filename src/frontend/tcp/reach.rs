@@ -163,7 +163,8 @@ impl Session {
                 let cause = match &error {
                     ConnectError::Refused(_) => Cause::ServerRefused,
                     ConnectError::Timeout | ConnectError::Tls(HandshakeError::Timeout) => Cause::ConnectTimeout,
-                    ConnectError::Tls(_) | ConnectError::Connector(_) => Cause::ServerTls,
+                    ConnectError::Tls(_) | ConnectError::Connector(_) | ConnectError::Alpn => Cause::ServerTls,
+                    ConnectError::Http2(_) => Cause::ServerRefused,
                     ConnectError::Exhausted(error) => {
                         tracing::warn!(%error, "cannot connect to servers");
                         Cause::Exhausted
@@ -171,7 +172,9 @@ impl Session {
                 };
                 match &error {
                     ConnectError::Tls(error) => self.handshake_failed(server, &verifier::sentence(error)),
-                    ConnectError::Connector(error) => self.handshake_failed(server, &error.to_string()),
+                    ConnectError::Connector(_) | ConnectError::Alpn => {
+                        self.handshake_failed(server, &error.to_string())
+                    }
                     _ => {}
                 }
                 self.observe(server, Some(&error.to_string()));

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend::ServerIo;
 use crate::core::termination::Cause;
+use crate::frontend::client::Client;
 use crate::frontend::registry::StreamEntry;
 use crate::listener::ClientIo;
 use crate::runtime::buffer::{BUFFER_BYTES, Buffer, BufferShelf};
@@ -39,27 +40,27 @@ pub(super) trait Side {
     fn reset_on_close(&self);
 }
 
-impl Side for ClientIo {
+impl Side for Client {
     fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
-        ClientIo::poll_read(self, cx, room)
+        Client::poll_read(self, cx, room)
     }
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        ClientIo::poll_write(self, cx, &[IoSlice::new(bytes)])
+        Client::poll_write(self, cx, &[IoSlice::new(bytes)], false)
     }
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ClientIo::poll_flush(self, cx)
+        Client::poll_flush(self, cx)
     }
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ClientIo::poll_shutdown(self, cx)
+        Client::poll_shutdown(self, cx)
     }
     fn plain(&self) -> Option<&Socket> {
         match self {
-            ClientIo::Plain(socket) => Some(socket),
-            ClientIo::Tls(_) => None,
+            Client::H1(ClientIo::Plain(socket)) => Some(socket),
+            Client::H1(ClientIo::Tls(_)) | Client::H2(_) => None,
         }
     }
     fn reset_on_close(&self) {
-        ClientIo::reset_on_close(self);
+        Client::reset_on_close(self);
     }
 }
 
@@ -369,7 +370,7 @@ impl Watch {
 /// behind it. `count` is told from time to time, and in the end, how many bytes came from and went to the client so far.
 #[allow(clippy::too_many_arguments)]
 pub(super) async fn run(
-    client: &mut ClientIo,
+    client: &mut Client,
     server: &mut impl Side,
     early: Buffer,
     client_ended: bool,

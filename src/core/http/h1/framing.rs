@@ -4,7 +4,7 @@
 //! counted by the caller.
 
 use super::reject::{Reject, RejectReason};
-use crate::core::http::grammar::{is_token, list, parse_length, trim};
+use crate::core::http::grammar::{is_same_name, is_token, list, parse_length, trim};
 use crate::core::http::head::{Head, Known, Version};
 use crate::core::http::host::{self, Authority};
 use crate::core::http::uri::{self, UriTrouble};
@@ -269,11 +269,11 @@ impl Connection {
     fn observe(&mut self, value: &[u8]) {
         for option in list(value) {
             self.options = self.options.saturating_add(1);
-            if option.eq_ignore_ascii_case(b"close") {
+            if is_same_name(option, b"close") {
                 self.close = true;
-            } else if option.eq_ignore_ascii_case(b"keep-alive") {
+            } else if is_same_name(option, b"keep-alive") {
                 self.keep_alive = true;
-            } else if option.eq_ignore_ascii_case(b"upgrade") {
+            } else if is_same_name(option, b"upgrade") {
                 self.upgrade = true;
             } else if !is_token(option) {
                 // Unreadable: closing is right whatever was meant.
@@ -349,16 +349,18 @@ fn normal_form(head: &Head, target: &[u8]) -> Result<Option<Vec<u8>>, Trouble> {
     match uri::normalise(target) {
         Ok(std::borrow::Cow::Borrowed(_)) => Ok(None),
         Ok(std::borrow::Cow::Owned(normal)) => Ok(Some(normal)),
-        Err((trouble, at)) => {
-            let reason = match trouble {
-                UriTrouble::NoPath => RejectReason::TargetForm,
-                UriTrouble::Byte => RejectReason::TargetByte,
-                UriTrouble::Fragment => RejectReason::TargetFragment,
-                UriTrouble::Percent => RejectReason::TargetPercent,
-                UriTrouble::Nul => RejectReason::TargetNul,
-            };
-            Err((reason, head.offset_of(head.target()) + at))
-        }
+        Err((trouble, at)) => Err((reason_of(trouble), head.offset_of(head.target()) + at)),
+    }
+}
+
+/// The rule that a target breaks.
+pub(in crate::core::http) fn reason_of(trouble: UriTrouble) -> RejectReason {
+    match trouble {
+        UriTrouble::NoPath => RejectReason::TargetForm,
+        UriTrouble::Byte => RejectReason::TargetByte,
+        UriTrouble::Fragment => RejectReason::TargetFragment,
+        UriTrouble::Percent => RejectReason::TargetPercent,
+        UriTrouble::Nul => RejectReason::TargetNul,
     }
 }
 

@@ -55,6 +55,8 @@ fn process(now: Instant) -> ProcessFacts {
         maxconn_reached: 0,
         tls_cache_lookups: 0,
         tls_cache_misses: 0,
+        compression_memory: 0,
+        compression_memory_max: 0,
         idle_percent: 99,
         node: "lab \"1\"".into(),
         description: Some("golden lab".into()),
