@@ -135,6 +135,7 @@ fn check(rng: &mut Rng) -> CheckSpec {
         fall: rng.u32(1..=4),
         address: None,
         port: rng.bool().then_some(8081),
+        send_proxy: None,
         tls: None,
     }
 }

@@ -18,7 +18,6 @@ use crate::support::proxy::Proxy;
 pub struct Tcp {
     pub proxy: Proxy,
     pub logs: LogReceiver,
-    pub dir: Arc<TempDir>,
 }
 
 /// A folder and a log receiver, for configurations that name them.
@@ -45,7 +44,7 @@ impl Tcp {
         );
         let mut proxy = Proxy::spawn(dir.clone(), &yaml, admin, &[]);
         proxy.wait_ready();
-        Tcp { proxy, logs, dir }
+        Tcp { proxy, logs }
     }
 
     /// Waits for the `tcplog` lines of a frontend.
