@@ -95,6 +95,7 @@ fn to_udp(record: &Record<'_>) {
 
 fn record<'a>(spec: &'a CaptureSpec, request: &'a [CapturedValue], response: &'a [CapturedValue]) -> Record<'a> {
     Record {
+        mode: lockgate::core::fleet::mode::Mode::Http,
         client: Some("203.0.113.77:39762".parse().expect("an address")),
         accepted_us: 1_795_290_378_187_000,
         frontend: "public",

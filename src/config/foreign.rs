@@ -49,7 +49,7 @@ const SENTENCES: &[(&str, &str)] = &[
     ("http", "remove it: `global`, `defaults`, `frontends` and `backends` stand at the top"),
     ("events", "remove it: `global: { threads: auto, maxconn: … }` says what is needed"),
     // HAProxy's keywords.
-    ("mode", "remove it: everything is HTTP here"),
+    ("mode", "it stands in a frontend or a backend: `mode: tcp`; without it everything is HTTP"),
     (
         "option",
         "remove it: `httplog` is the format of logs, `forwardfor` is `forwarded`, `httpchk` is `health_check`, `redispatch` a key of its own",

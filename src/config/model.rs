@@ -31,13 +31,18 @@ pub struct Model {
 
 /// Descriptors kept for everything that is not a connection: files, epoll, timers, admin and log sockets.
 pub const DESCRIPTORS_RESERVED: u64 = 256;
+/// Pipes a worker may have open to move bytes of sessions in TCP mode inside the kernel; each takes two descriptors.
+pub const PIPES_PER_WORKER: usize = 64;
 
 impl Model {
-    /// Descriptors kept back from client connections: the reserve, a listener per bind and worker, a check and an agent per server.
+    /// Descriptors kept back from client connections: the reserve, a listener per bind and worker, pipes for sessions in TCP
+    /// mode, a check and an agent per server.
     pub fn descriptors_reserved(&self) -> u64 {
         let servers = || self.fleet.backends.iter().flat_map(|b| &b.servers);
         let checks = servers().count() + servers().filter(|s| s.agent.is_some()).count();
-        DESCRIPTORS_RESERVED + (self.binds.len() * self.global.threads + checks) as u64
+        let splices = self.fleet.frontends.iter().any(|f| f.tcp.is_some());
+        let pipes = if splices { 2 * PIPES_PER_WORKER } else { 0 };
+        DESCRIPTORS_RESERVED + ((self.binds.len() + pipes) * self.global.threads + checks) as u64
     }
 
     /// Descriptors that `maxconn` client connections need, two each, with the reserve.

@@ -4,11 +4,10 @@
 //! `now`, chance as a seeded generator, and decisions go out as values. That is what lets them be tested, fuzzed,
 //! replayed and simulated. The only shared state are the atomics of [`fleet::live`], which workers touch.
 //!
-//! Reading order: [`http`] (messages), [`proxy_protocol`] (whose a connection is), [`route`] and [`filter`] (what happens to a
-//! request), [`compress`] (what happens to an answer's body), [`balance`], [`queue`],
-//! [`server`] and [`fleet`] (who answers it), [`limit`], [`pattern`], [`termination`], [`stats`] and [`log`] (what is told
-//! about it), [`tls`] (what a client says before it is encrypted), [`admin`] and [`web`] (what an operator may say, on a
-//! socket or a page).
+//! Reading order: [`http`] (messages), [`proxy_protocol`] (whose a connection is), [`tls`] (what a client says before it is
+//! encrypted, names), [`route`] and [`filter`] (what happens to a request), [`compress`] (what happens to an answer's body),
+//! [`balance`], [`queue`], [`server`] and [`fleet`] (who answers it), [`limit`], [`pattern`], [`termination`], [`stats`] and
+//! [`log`] (what is told about it), [`admin`] and [`web`] (what an operator may say, on a socket or a page).
 
 pub mod admin;
 pub mod balance;

@@ -12,7 +12,9 @@ use super::client::Client;
 use super::h2;
 use super::registry::{Doing, Registered};
 use super::stream::{self, Next};
+use super::tcp;
 use super::worker::{BindContext, BindProtocol, Counted, Worker};
+use crate::core::fleet::mode::Mode;
 use crate::core::fleet::snapshot::FrontendView;
 use crate::core::http::h2::PREFACE;
 use crate::core::log::httplog::FailedConnection;
@@ -191,6 +193,7 @@ pub fn begin(
     let ready = if announced.is_some() { clock::now() } else { accepted };
     let worker = worker.clone();
     let within = frontend.spec.timeouts.request;
+    let is_tcp = frontend.spec.mode() == Mode::Tcp;
     let owner = place.entry.id;
     let connection = move |io, place, bind, now, handshake_ms| Connection {
         io: Client::H1(io),
@@ -209,6 +212,11 @@ pub fn begin(
         places: Some(places),
     };
     let Some(acceptor) = bind.tls.clone() else {
+        if is_tcp {
+            let connection = connection(ClientIo::Plain(socket), place, bind, ready, millis(ready - accepted));
+            tokio::task::spawn_local(tcp::serve(worker, connection, held));
+            return;
+        }
         if bind.protocol == BindProtocol::Http1 {
             bind.count(&frontend.live, worker.shard, Counter::H1Sess);
         }
@@ -225,11 +233,15 @@ pub fn begin(
         let handshake_ms = millis(now - accepted);
         let io = ClientIo::tls(done, handshake_ms);
         let spoken = if io.alpn() == Some(b"h2") { Spoken::Http2 } else { Spoken::Unsaid };
-        if spoken == Spoken::Unsaid && bind.protocol == BindProtocol::Http1 {
+        if !is_tcp && spoken == Spoken::Unsaid && bind.protocol == BindProtocol::Http1 {
             bind.count(&frontend.live, worker.shard, Counter::H1Sess);
         }
         drop((frontend, acceptor));
-        serve(worker, connection(io, place, bind, now, handshake_ms), held, spoken).await;
+        let connection = connection(io, place, bind, now, handshake_ms);
+        match is_tcp {
+            true => tcp::serve(worker, connection, held).await,
+            false => serve(worker, connection, held, spoken).await,
+        }
     });
 }
 

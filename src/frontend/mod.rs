@@ -13,5 +13,6 @@ pub mod h2;
 pub mod registry;
 mod report;
 pub mod stream;
+pub mod tcp;
 pub mod tunnel;
 pub mod worker;

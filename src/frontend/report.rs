@@ -6,6 +6,7 @@ use super::worker::Worker;
 use crate::core::admin::StreamRow;
 use crate::core::admin::sessions::StreamState;
 use crate::core::admin::threads::{PoolView, WorkerView};
+use crate::core::fleet::mode::Mode;
 use crate::core::fleet::snapshot::ConnectTo;
 use crate::core::stats::counters::Counter;
 use crate::runtime::buffer::{BUFFER_BYTES, LARGE_BUFFER_BYTES};
@@ -59,6 +60,7 @@ pub fn list(worker: &Worker) -> Vec<StreamRow> {
         rows.push(StreamRow {
             id: e.id,
             began_at: e.began_at,
+            mode: snapshot.frontends.get(e.frontend).map_or(Mode::Http, |f| f.spec.mode()),
             age: now.saturating_duration_since(e.since),
             source: e.peer.get(),
             destination: e.destination.get(),

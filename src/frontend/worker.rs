@@ -35,6 +35,7 @@ use crate::runtime::clock;
 use crate::runtime::compression::EncoderShelf;
 use crate::runtime::shared::Shared;
 use crate::runtime::socket::Socket;
+use crate::runtime::splice::PipeShelf;
 use crate::runtime::throttle::Throttles;
 use crate::runtime::worker::{Handover, WorkerHandle, WorkerOrder};
 use crate::tls::{BindAcceptor, Connectors};
@@ -156,6 +157,8 @@ pub struct Worker {
     pub encoders: EncoderShelf,
     /// Idle server connections.
     pub pool: RefCell<Pool>,
+    /// Pipes for sessions that move much.
+    pub pipes: Rc<PipeShelf>,
     /// TLS to servers.
     pub connectors: Arc<Connectors>,
     /// Log lines; added by [`Worker::with_log`].
@@ -273,6 +276,7 @@ pub async fn run(parts: WorkerParts) {
         shared,
         shelf: BufferShelf::default(),
         pool: RefCell::new(Pool::default()),
+        pipes: Rc::new(PipeShelf::default()),
         connectors,
         log_wants: log.wants(),
         log: RefCell::new(log),

@@ -4,10 +4,11 @@
 use std::path::Path;
 
 use crate::config::model::{Envelope as EnvelopeKind, LogDestination, LogFormat, LogTarget};
+use crate::core::fleet::mode::Mode;
 use crate::core::log::date::DateCache;
 use crate::core::log::envelope::Envelope;
-use crate::core::log::format::Surroundings;
 use crate::core::log::format::variable::Wants;
+use crate::core::log::format::{Surroundings, tcplog};
 use crate::core::log::httplog::FailedConnection;
 use crate::core::log::record::Record;
 use crate::core::log::{httplog, json, severity};
@@ -110,6 +111,9 @@ impl Layout {
         self.envelope.render(record.severity, ended_us, dates, out);
         let max_bytes = self.left(start, out);
         match record.format.unwrap_or(&self.format) {
+            LogFormat::Httplog if record.mode == Mode::Tcp => {
+                tcplog().render(record, &self.surroundings, dates, max_bytes, out);
+            }
             LogFormat::Httplog => httplog::render(record, dates, max_bytes, out),
             LogFormat::Json => json::render(record, dates, max_bytes, out),
             LogFormat::Line(line) => line.render(record, &self.surroundings, dates, max_bytes, out),

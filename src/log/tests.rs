@@ -54,6 +54,7 @@ static NO_CAPTURES: CaptureSpec = CaptureSpec { request: Vec::new(), response: V
 impl Log {
     fn push(&mut self, path: &str) {
         self.worker.push(&Record {
+            mode: crate::core::fleet::mode::Mode::Http,
             client: Some("127.0.0.1:39762".parse().unwrap()),
             accepted_us: 1_795_290_378_187_000,
             frontend: "fe",

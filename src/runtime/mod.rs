@@ -13,5 +13,6 @@ pub mod page;
 pub mod proc;
 pub mod shared;
 pub mod socket;
+pub mod splice;
 pub mod throttle;
 pub mod worker;

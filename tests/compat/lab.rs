@@ -424,6 +424,7 @@ pub fn stream() -> StreamRow {
     StreamRow {
         id: 0x3a30_dc10,
         began_at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_290_914_587),
+        mode: lockgate::core::fleet::mode::Mode::Http,
         age: Duration::from_millis(400),
         source: Some("127.0.0.1:36582".parse().unwrap()),
         destination: Some("127.0.0.1:18080".parse().unwrap()),
@@ -555,6 +556,7 @@ fn frontend(name: &str, iid: u32, routes: Vec<Route>) -> Arc<FrontendSpec> {
         log_null: false,
         listeners: Vec::new(),
         stats: None,
+        tcp: None,
     })
 }
 
@@ -597,6 +599,7 @@ pub fn backend(
         compression: None,
         servers: servers.into_iter().map(Arc::new).collect(),
         server_defaults: ServerDefaults { initial: InitialState::Up, ..ServerDefaults::default() },
+        tcp: None,
     })
 }
 

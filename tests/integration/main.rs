@@ -51,6 +51,7 @@ mod states;
 mod stats_page;
 mod stats_page_browser;
 mod stats_page_edges;
+mod tcp;
 mod timelines;
 mod timeouts;
 mod tls;

@@ -72,6 +72,7 @@ fn backend(rng: &mut Rng, number: u32) -> BackendSpec {
         compression: None,
         servers: (0..rng.u32(1..=6)).map(|n| Arc::new(server(rng, n, capped))).collect(),
         server_defaults: ServerDefaults::default(),
+        tcp: None,
     }
 }
 
@@ -134,6 +135,7 @@ fn check(rng: &mut Rng) -> CheckSpec {
         fall: rng.u32(1..=4),
         address: None,
         port: rng.bool().then_some(8081),
+        send_proxy: None,
         tls: None,
     }
 }

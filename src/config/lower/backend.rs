@@ -17,6 +17,7 @@ use crate::core::fleet::spec::{BackendSpec, CookiePersistence, PoolSpec, RetryOn
 impl Lowering<'_> {
     pub fn backend(&mut self, iid: u32, name: &At<String>, written: &At<raw::Backend>) -> BackendSpec {
         let layer = Some(&**written);
+        let tcp = self.tcp_backend(written);
         let retries = first!(retries in layer, self.defaults).map_or(3, |n| **n);
         let redispatch = first!(redispatch in layer, self.defaults).is_none_or(|on| **on);
         let retry_on = first!(retry_on in layer, self.defaults);
@@ -65,6 +66,7 @@ impl Lowering<'_> {
             compression: self.compression(written.compression.as_ref()),
             servers: self.servers(name, written),
             server_defaults: tuning.defaults(check.map(Into::into), tls),
+            tcp,
         }
     }
 

@@ -9,6 +9,7 @@ use crate::config::document::NodeId;
 use crate::config::model::{Bind, BindAddress, BindProtocol, BindTls, HttpVersion, TlsOffer};
 use crate::config::raw::frontend::BindChoice;
 use crate::config::raw::{At, frontend as raw, text};
+use crate::core::fleet::mode::Mode;
 use crate::core::fleet::spec::FrontendIndex;
 
 /// The kernel's accept queue when nothing is said.
@@ -75,8 +76,11 @@ impl Lowering<'_> {
             groups: &written.groups,
         };
         let mut offer = self.tls_offer(&own, &TlsOffer::default());
-        if let Some(alpn) = &written.alpn {
-            offer.alpn = self.offered_protocols(alpn);
+        match &written.alpn {
+            Some(alpn) => offer.alpn = self.offered_protocols(alpn),
+            // What is spoken in sessions is between client and server: nothing is promised for the latter.
+            None if self.mode == Mode::Tcp => offer.alpn.clear(),
+            None => {}
         }
         let client_auth = self.client_auth(written);
         let Some(paths) = &written.certificates else {

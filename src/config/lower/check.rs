@@ -10,6 +10,7 @@ use crate::config::document::NodeId;
 use crate::config::raw::At;
 use crate::config::raw::check::{CheckChoice, CheckTlsChoice, CheckType, HealthCheck};
 use crate::config::shape::shorten;
+use crate::core::fleet::mode::Mode;
 use crate::core::fleet::spec::ServerAddress;
 use crate::core::health::{CheckKind, CheckSpec, GrpcCheck, HttpCheck};
 use crate::core::proxy_protocol::SendSpec;
@@ -52,16 +53,21 @@ impl Lowering<'_> {
         server: &TlsUse,
         send_proxy: Option<SendSpec>,
     ) -> Option<CheckSpec> {
-        let mut layers = Vec::new();
+        let (mut layers, mut own) = (Vec::new(), Vec::new());
         let mut off = false;
-        for layer in written.iter().flatten() {
+        for (place, layer) in written.iter().enumerate() {
+            let Some(layer) = layer else { continue };
             match &***layer {
                 CheckChoice::Off(_) => {
                     layers.clear();
+                    own.clear();
                     off = true;
                 }
                 CheckChoice::On(check) => {
                     layers.push(&**check);
+                    if place > 0 {
+                        own.push(&**check);
+                    }
                     off = false;
                 }
             }
@@ -69,7 +75,7 @@ impl Lowering<'_> {
         if off {
             return None;
         }
-        let layers = Layers(layers);
+        let (layers, own) = (Layers(layers), Layers(own));
         let interval = self.interval(layers.pick(|c| c.interval.as_ref()), INTERVAL_DEFAULT);
         let fastinter = self.interval(layers.pick(|c| c.fastinter.as_ref()), interval);
         let downinter = self.interval(layers.pick(|c| c.downinter.as_ref()), interval);
@@ -83,7 +89,7 @@ impl Lowering<'_> {
         let port = layers.pick(|c| c.port.as_ref()).map(|n| **n);
         let own_header = layers.pick(|c| c.send_proxy.as_ref()).map(|choice| **choice);
         Some(CheckSpec {
-            kind: self.check_kind(&layers),
+            kind: if self.only_connects(&own) { CheckKind::Tcp } else { self.check_kind(&layers) },
             interval,
             fastinter,
             downinter,
@@ -155,6 +161,23 @@ impl Lowering<'_> {
             return CheckKind::Tcp;
         }
         CheckKind::Http(self.http_check(layers))
+    }
+
+    /// Whether a check of a server in TCP mode is the connection alone: unless the backend or the server says otherwise.
+    /// What `defaults` say of checks is meant for HTTP.
+    fn only_connects(&self, own: &Layers<'_>) -> bool {
+        let asks = |c: &HealthCheck| {
+            let host = c.host.is_some() && c.tls.is_none();
+            c.method.is_some()
+                || c.path.is_some()
+                || c.grpc.is_some()
+                || host
+                || c.headers.is_some()
+                || c.expect.is_some()
+                || c.body.is_some()
+        };
+        let said = own.pick(|c| c.kind.as_ref()).is_some() || own.0.iter().any(|c| asks(c));
+        self.mode == Mode::Tcp && !said
     }
 
     fn grpc_check(&mut self, layers: &Layers<'_>) -> GrpcCheck {

@@ -22,6 +22,7 @@ impl Lowering<'_> {
         binds: &mut Vec<Bind>,
     ) -> FrontendSpec {
         let first_bind = binds.len();
+        let tcp = self.tcp_frontend(written);
         match &written.bind {
             None => {
                 self.missing(written.id(), format!("frontend `{}` listens nowhere", **name))
@@ -80,6 +81,7 @@ impl Lowering<'_> {
             log: self.frontend_log(Some(&**written)),
             listeners,
             stats: stats.map(Into::into),
+            tcp,
         }
     }
 

@@ -4,8 +4,8 @@
 //! mistake is found in the same run. `config::load` throws the model away when there was an error.
 //!
 //! One file per section: [`global`], [`frontend`] (with [`bind`], [`route`], [`rule`], [`limit`], [`pattern`],
-//! [`stats`], [`compression`]), [`backend`] (with [`server`], [`server_tls`], [`check`], [`agent`], [`track`]); [`value`]
-//! reads single values,
+//! [`stats`], [`compression`]), [`backend`] (with [`server`], [`server_tls`], [`check`], [`agent`], [`track`]); [`mode`] sees
+//! to it that keys fit the mode and that modes fit each other; [`value`] reads single values,
 //! [`certificate`], [`template`] and [`log`] what their names say.
 
 mod agent;
@@ -20,6 +20,7 @@ mod global;
 mod http2;
 mod limit;
 mod log;
+mod mode;
 mod pattern;
 mod proxy_protocol;
 mod route;
@@ -42,6 +43,7 @@ use super::document::{Node, NodeId, ROOT};
 use super::environment::Environment;
 use super::model::Model;
 use super::raw::{At, Defaults, File};
+use crate::core::fleet::mode::Mode;
 use crate::core::fleet::spec::{BackendIndex, FleetSpec};
 use crate::core::pattern::{PatternId, PatternSpec};
 
@@ -97,6 +99,8 @@ struct Lowering<'a> {
     listening: Vec<bind::Listening>,
     /// Certificates already looked at.
     certificates: HashSet<std::path::PathBuf>,
+    /// Of the section that is being lowered.
+    mode: Mode,
 }
 
 /// Lowers a file. The model is only good when the report has no error.
@@ -113,6 +117,7 @@ pub(super) fn lower(file: &At<File>, names: &Names, env: &dyn Environment, repor
         has_host_maps: false,
         listening: Vec::new(),
         certificates: HashSet::new(),
+        mode: Mode::Http,
     };
     cx.defaults_alone();
     let written_count = file.frontends.as_ref().map_or(0, |f| f.0.len());
@@ -135,6 +140,7 @@ pub(super) fn lower(file: &At<File>, names: &Names, env: &dyn Environment, repor
         let iid = u32::try_from(2 + frontend_count + index).unwrap_or(u32::MAX);
         fleet.backends.push(cx.backend(iid, name, backend).into());
     }
+    cx.modes_agree(file, &fleet);
     if let Some(backends) = &file.backends {
         cx.tracks(backends, &fleet);
     }

@@ -38,7 +38,7 @@ impl Lowering<'_> {
 
     fn route(&mut self, written: &At<raw::Route>) -> Option<Route> {
         let mut hosts = Vec::new();
-        for (at, host) in written.host.iter().flat_map(|hosts| hosts.items()) {
+        for (at, host) in written.host.iter().chain(&written.sni).flat_map(|hosts| hosts.items()) {
             hosts.extend(self.host_pattern(at, host.as_ref()));
         }
         let mut paths = Vec::new();
@@ -52,6 +52,7 @@ impl Lowering<'_> {
         // A list without items would match nothing, or everything: neither was said.
         let empty = [
             written.host.as_ref().filter(|l| l.items().is_empty()).map(At::id),
+            written.sni.as_ref().filter(|l| l.items().is_empty()).map(At::id),
             written.path.as_ref().filter(|l| l.items().is_empty()).map(At::id),
             written.method.as_ref().filter(|l| l.items().is_empty()).map(At::id),
         ];
@@ -318,6 +319,7 @@ const PATH_FORMS: &str = "paths are `/api/` (and everything below), `= /exact` o
 /// Whether a route has no condition that some request could fail.
 fn takes_everything(route: &raw::Route) -> bool {
     let any_host = route.host.as_ref().is_none_or(|hosts| hosts.items().iter().any(|(_, host)| host.as_ref() == "*"));
+    let any_name = route.sni.as_ref().is_none_or(|names| names.items().iter().any(|(_, name)| name.as_ref() == "*"));
     let any_path = route.path.as_ref().is_none_or(|paths| paths.items().iter().any(|(_, path)| path.as_ref() == "/"));
     let conditions = route.header.is_some()
         || route.query.is_some()
@@ -325,7 +327,7 @@ fn takes_everything(route: &raw::Route) -> bool {
         || route.tls.is_some()
         || route.sample.is_some();
     let some_hosts = route.host_map.is_some() && route.backend.is_none();
-    any_host && any_path && !conditions && route.client_ip.is_none() && !some_hosts
+    any_host && any_name && any_path && !conditions && route.client_ip.is_none() && !some_hosts
 }
 
 /// `https://example.com/` would give `https://example.com//path`.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::agent::AgentChoice;
 use super::check::CheckChoice;
 use super::compression::CompressionChoice;
-use super::frontend::{HeaderRule, OffWord};
+use super::frontend::{HeaderRule, ModeWord, OffWord};
 use super::proxy_protocol::SendProxyChoice;
 use super::server_tls::ServerTlsChoice;
 use super::text::{Address, Algorithm, Duration, FilePath, Ip, Size, Text};
@@ -16,6 +16,8 @@ use super::{AnswerLimits, At, Named, OneOrMany, Opt};
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Backend {
+    /// What is understood of the bytes: `http`, or `tcp` for sessions of any protocol. Default: http.
+    pub mode: Opt<ModeWord>,
     /// How requests are spread: `roundrobin`, `leastconn`, `random`, `first`, `source`, `uri` or `header(NAME)`.
     /// Default: roundrobin.
     pub balance: Opt<Algorithm>,
@@ -105,8 +107,11 @@ pub(in crate::config) struct ServerTimeouts {
     pub server_handshake: Opt<Duration>,
     /// Inactivity of a server that is to answer; then 504. Default: 30s.
     pub server: Opt<Duration>,
-    /// Inactivity of an upgraded connection (websocket), both directions. Default: 1h.
+    /// Inactivity of an upgraded connection (websocket), both directions. Default: 1h. In TCP mode, inactivity of a
+    /// session, in place of the client's and the server's; no default there.
     pub tunnel: Opt<Duration>,
+    /// In TCP mode, inactivity of a server that the client has ended the session with. Default: as `server`.
+    pub server_fin: Opt<Duration>,
 }
 
 /// Cookie persistence, insert mode.

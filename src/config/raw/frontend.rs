@@ -17,6 +17,8 @@ use super::{At, Limits, Named, OneOrMany, Opt};
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Frontend {
+    /// What is understood of the bytes: `http`, or `tcp` for sessions of any protocol. Default: http.
+    pub mode: Opt<ModeWord>,
     /// Where it listens. Required.
     pub bind: Opt<OneOrMany<BindChoice>>,
     /// Connections at once; further ones wait. Default: `global.maxconn`.
@@ -70,6 +72,15 @@ pub(in crate::config) struct Frontend {
     pub socket_stats: Opt<bool>,
     /// A stats page on this frontend. Default: none.
     pub stats: Opt<StatsPage>,
+}
+
+/// What is understood of the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(in crate::config) enum ModeWord {
+    Http,
+    Tcp,
 }
 
 /// An address, or one with more to it.
@@ -226,6 +237,11 @@ pub(in crate::config) struct ClientTimeouts {
     pub handshake: Opt<Duration>,
     /// How long a tarpitted request is held. Default: 10s.
     pub tarpit: Opt<Duration>,
+    /// In TCP mode, for the ClientHello that says which server a client wants; then the client goes where one without a
+    /// name goes. Default: 5s.
+    pub hello: Opt<Duration>,
+    /// In TCP mode, inactivity of a client that the server has ended the session with. Default: as `client`.
+    pub client_fin: Opt<Duration>,
 }
 
 /// Forwarding fields set on requests.
@@ -337,6 +353,9 @@ pub(in crate::config) struct Replace {
 pub(in crate::config) struct Route {
     /// Hosts: `example.com`, `*.example.com` or `*`. Default: any.
     pub host: Opt<OneOrMany<Host>>,
+    /// In TCP mode, the server names clients ask for in their ClientHello (SNI), written as hosts. Default: any, also
+    /// none at all.
+    pub sni: Opt<OneOrMany<Host>>,
     /// Paths: `/api/` is that path and everything below, `= /x` exactly that, `~ regex` a match. Default: any.
     pub path: Opt<OneOrMany<PathMatch>>,
     /// Methods, as they are sent. Default: any.

@@ -119,6 +119,10 @@ pub(super) struct Timeouts {
     pub handshake: Opt<Duration>,
     /// How long a tarpitted request is held. Default: 10s.
     pub tarpit: Opt<Duration>,
+    /// In TCP mode, for the ClientHello that says which server a client wants. Default: 5s.
+    pub hello: Opt<Duration>,
+    /// In TCP mode, inactivity of a client that the server has ended the session with. Default: as `client`.
+    pub client_fin: Opt<Duration>,
     /// In the queue of a backend or server; then 503. Default: 30s.
     pub queue: Opt<Duration>,
     /// For a connection to a server. Default: 5s.
@@ -127,8 +131,11 @@ pub(super) struct Timeouts {
     pub server_handshake: Opt<Duration>,
     /// Inactivity of a server that is to answer; then 504. Default: 30s.
     pub server: Opt<Duration>,
-    /// Inactivity of an upgraded connection (websocket), both directions. Default: 1h.
+    /// Inactivity of an upgraded connection (websocket), both directions. Default: 1h. In TCP mode, inactivity of a
+    /// session, in place of the client's and the server's; no default there.
     pub tunnel: Opt<Duration>,
+    /// In TCP mode, inactivity of a server that the client has ended the session with. Default: as `server`.
+    pub server_fin: Opt<Duration>,
 }
 
 /// Limits on messages.

@@ -13,6 +13,7 @@ use super::captured::stamp;
 use super::command::StreamQuery;
 use super::texts;
 use crate::core::fleet::Refusal;
+use crate::core::fleet::mode::Mode;
 
 /// One stream, as its worker tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct StreamRow {
     pub id: u64,
     /// When it began.
     pub began_at: SystemTime,
+    /// What its frontend understands, and its backend.
+    pub mode: Mode,
     /// How long ago that was.
     pub age: Duration,
     /// The client; `None` on a unix socket.
@@ -162,7 +165,7 @@ fn write_full(stream: &StreamRow, zone: &TimeZone, out: &mut String) -> std::fmt
     let expires = stream.expires_in().map_or_else(|| "<NEVER>".to_owned(), human_time);
     write!(out, "  task=0x{id:x} (state=0x00 nice=0 calls={} rate={} ", stream.requests, stream.rate())?;
     writeln!(out, "exp={expires} tid={}(1/0) age={})", (id >> 40).saturating_sub(1), human_time(stream.age))?;
-    if stream.backend.is_some() || !stream.request.is_empty() {
+    if stream.mode == Mode::Http && (stream.backend.is_some() || !stream.request.is_empty()) {
         let (request, response) = stream.state.messages();
         let method = method_number(stream.request.split(' ').next().unwrap_or_default());
         writeln!(
@@ -170,10 +173,14 @@ fn write_full(stream: &StreamRow, zone: &TimeZone, out: &mut String) -> std::fmt
             "  txn=0x{id:x} flags=0x0 meth={method} status=-1 req.st={request} rsp.st={response} req.f=0x00 rsp.f=0x00"
         )?;
     }
-    let mux = if stream.http2 { "H2" } else { "H1" };
+    let (mux, server_mux) = match (stream.mode, stream.http2) {
+        (Mode::Tcp, _) => ("PASS", "PASS"),
+        (Mode::Http, true) => ("H2", "H1"),
+        (Mode::Http, false) => ("H1", "H1"),
+    };
     let client = (protocol(stream.source), if stream.tls { "SSL" } else { "RAW" }, mux);
     write_side(("scf", "co0", "LISTENER"), id, Some(client), stream.client_expires_in, out)?;
-    let server = stream.server.as_ref().map(|_| (protocol(stream.server_address), "RAW", "H1"));
+    let server = stream.server.as_ref().map(|_| (protocol(stream.server_address), "RAW", server_mux));
     write_side(("scb", "co1", "SERVER"), id, server, stream.server_expires_in, out)?;
     for (name, total) in [("req", stream.bytes_in), ("res", stream.bytes_out)] {
         writeln!(out, "  {name}=0x{id:x} (f=0x0 an=0x0 pipe=0 tofwd=0 total={total})")?;
@@ -191,9 +198,10 @@ fn write_full(stream: &StreamRow, zone: &TimeZone, out: &mut String) -> std::fmt
 /// Where it came in, and where it goes.
 fn write_places(stream: &StreamRow, out: &mut String) -> std::fmt::Result {
     let (name, iid) = &stream.frontend;
-    writeln!(out, "  frontend={name} (id={iid} mode=http), listener=? (id=1) addr={}", peer(stream.destination))?;
+    let mode = stream.mode.word();
+    writeln!(out, "  frontend={name} (id={iid} mode={mode}), listener=? (id=1) addr={}", peer(stream.destination))?;
     match &stream.backend {
-        Some((name, iid)) => writeln!(out, "  backend={name} (id={iid} mode=http)")?,
+        Some((name, iid)) => writeln!(out, "  backend={name} (id={iid} mode={mode})")?,
         None => writeln!(out, "  backend=<NONE> (id=-1 mode=-)")?,
     }
     match &stream.server {

@@ -21,6 +21,7 @@ pub mod frontends;
 mod invariants;
 pub mod live;
 mod members;
+pub mod mode;
 mod publish;
 pub mod saved;
 mod schedule;

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use crate::core::balance::Algorithm;
 use crate::core::compress::CompressionChoice;
 use crate::core::filter::{CaptureSpec, HeaderRule};
+use crate::core::fleet::mode::{TcpBackend, TcpFrontend};
 use crate::core::health::CheckSpec;
 use crate::core::health::agent::AgentSpec;
 use crate::core::http::h2::Http2Limits;
@@ -100,6 +101,8 @@ pub struct FrontendSpec {
     pub listeners: Vec<ListenerSpec>,
     /// Its stats page.
     pub stats: Option<Arc<PageSpec>>,
+    /// In TCP mode: what is only said there. HTTP otherwise.
+    pub tcp: Option<TcpFrontend>,
 }
 
 /// How a frontend's requests are logged.
@@ -261,6 +264,8 @@ pub struct BackendSpec {
     pub servers: Vec<Arc<ServerSpec>>,
     /// What servers added at run time are like.
     pub server_defaults: ServerDefaults,
+    /// In TCP mode: what is only said there. HTTP otherwise.
+    pub tcp: Option<TcpBackend>,
 }
 
 /// What a server is like that says nothing more of itself than its address: the backend's keys, and `defaults`. HAProxy:

@@ -3,12 +3,16 @@
 use std::net::SocketAddr;
 
 use super::format::LogFormat;
+use crate::core::fleet::mode::Mode;
 use crate::core::proxy_protocol::Tlvs;
 use crate::core::tls::TlsFacts;
 
-/// One finished request (or a connection that never became one). Borrowed: it lives for the time of formatting.
+/// One finished request (or a connection that never became one, or a session in TCP mode). Borrowed: it lives for the
+/// time of formatting.
 #[derive(Debug, Clone)]
 pub struct Record<'a> {
+    /// What the frontend understands: in TCP mode `httplog` is written as `tcplog`, as HAProxy does.
+    pub mode: Mode,
     /// The client's address as logged (after trusted forwarding fields were applied). `None` for unix sockets.
     pub client: Option<SocketAddr>,
     /// First byte of the request (or accept, without one), microseconds since the Unix epoch.

@@ -10,6 +10,7 @@ use super::httplog::FailedConnection;
 use super::record::{CapturedValue, ConnectionCounts, Record, RequestLine, Timers};
 use super::{httplog, json, severity};
 use crate::core::filter::{CaptureSpec, HeaderCapture};
+use crate::core::fleet::mode::Mode;
 
 pub(super) fn dates() -> DateCache {
     DateCache::new(TimeZone::UTC)
@@ -45,6 +46,7 @@ static NO_CAPTURES: CaptureSpec = CaptureSpec { request: Vec::new(), response: V
 /// `02-normal` without captures, on port 1.
 pub(super) fn plain() -> Record<'static> {
     Record {
+        mode: Mode::Http,
         client: Some("127.0.0.1:1".parse().unwrap()),
         accepted_us: microseconds("2026-11-21T19:46:18.187Z"),
         frontend: "fe_http",

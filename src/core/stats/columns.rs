@@ -9,6 +9,7 @@ use super::rows::{BackendRow, FrontendRow, Kind, ListenerRow, Row, ServerRow, se
 use super::value::Value;
 use super::value::Value::{S32, U32, U64};
 use crate::core::fleet::agent::AgentEntry;
+use crate::core::fleet::mode::Mode;
 use crate::core::health::CheckStatus;
 
 /// A column.
@@ -151,6 +152,13 @@ impl Column {
     }
 }
 
+impl Mode {
+    /// The value in HTTP mode, nothing in TCP mode.
+    fn if_http(self, value: Value<'_>) -> Value<'_> {
+        if self == Mode::Http { value } else { Value::Empty }
+    }
+}
+
 /// One counter, the same for every kind of row that has it.
 macro_rules! counted {
     ($name:literal, LFBS, $counter:ident, $description:literal) => {
@@ -180,8 +188,29 @@ macro_rules! counted {
     };
 }
 
+/// A counter of HTTP: HAProxy leaves it empty in TCP mode, on frontends too unless they keep it as always zero.
+macro_rules! http_counted {
+    ($name:literal, FBS, $counter:ident, $description:literal) => {
+        http_counted!($name, BS, $counter, $description)
+            .frontend(|f| f.frontend.spec.mode().if_http(U64(f.count(Counter::$counter))))
+    };
+    ($name:literal, BS, $counter:ident, $description:literal) => {
+        column($name, "MCP", $description)
+            .backend(|b| b.backend.spec.mode().if_http(U64(b.count(Counter::$counter))))
+            .server(|s| s.backend.spec.mode().if_http(U64(s.count(Counter::$counter))))
+    };
+    ($name:literal, F, $counter:ident, $description:literal) => {
+        column($name, "MCP", $description).frontend(|f| f.frontend.spec.mode().if_http(U64(f.count(Counter::$counter))))
+    };
+}
+
 /// A counter of something lockgate does not do.
 macro_rules! none_counted {
+    ($name:literal, HTTP, $description:literal) => {
+        column($name, "MCP", $description)
+            .frontend(|f| f.frontend.spec.mode().if_http(U64(0)))
+            .backend(|b| b.backend.spec.mode().if_http(U64(0)))
+    };
     ($name:literal, FB, $description:literal) => {
         column($name, "MCP", $description).frontend(|_| U64(0)).backend(|_| U64(0))
     };
@@ -361,17 +390,17 @@ pub static COLUMNS: &[Column] = &[
             _ => Value::Empty,
         })
         .metric_of("check_duration_seconds", Shape::Seconds),
-    counted!("hrsp_1xx", FBS, Hrsp1xx, "Responses with status 1xx")
+    http_counted!("hrsp_1xx", FBS, Hrsp1xx, "Responses with status 1xx")
         .metric_of("http_responses_total", Shape::Code("1xx")),
-    counted!("hrsp_2xx", FBS, Hrsp2xx, "Responses with status 2xx")
+    http_counted!("hrsp_2xx", FBS, Hrsp2xx, "Responses with status 2xx")
         .metric_of("http_responses_total", Shape::Code("2xx")),
-    counted!("hrsp_3xx", FBS, Hrsp3xx, "Responses with status 3xx")
+    http_counted!("hrsp_3xx", FBS, Hrsp3xx, "Responses with status 3xx")
         .metric_of("http_responses_total", Shape::Code("3xx")),
-    counted!("hrsp_4xx", FBS, Hrsp4xx, "Responses with status 4xx")
+    http_counted!("hrsp_4xx", FBS, Hrsp4xx, "Responses with status 4xx")
         .metric_of("http_responses_total", Shape::Code("4xx")),
-    counted!("hrsp_5xx", FBS, Hrsp5xx, "Responses with status 5xx")
+    http_counted!("hrsp_5xx", FBS, Hrsp5xx, "Responses with status 5xx")
         .metric_of("http_responses_total", Shape::Code("5xx")),
-    counted!("hrsp_other", FBS, HrspOther, "Responses with another status, or without one")
+    http_counted!("hrsp_other", FBS, HrspOther, "Responses with another status, or without one")
         .metric_of("http_responses_total", Shape::Code("other")),
     column("hanafail", "MCP", "Errors seen on live traffic").server(|s| match s.server.spec.observe {
         Some(_) => U64(s.count(Counter::Hanafail)),
@@ -382,7 +411,9 @@ pub static COLUMNS: &[Column] = &[
     column("req_rate_max", "MMP", "Most HTTP requests in a second")
         .frontend(|f| highest(f.rates(|r| &r.requests), f.count(Counter::ReqTot), f.view.now))
         .metric("http_requests_rate_max"),
-    counted!("req_tot", FBS, ReqTot, "HTTP requests so far").metric("http_requests_total"),
+    http_counted!("req_tot", BS, ReqTot, "HTTP requests so far")
+        .frontend(|f| U64(f.count(Counter::ReqTot)))
+        .metric("http_requests_total"),
     counted!("cli_abrt", BS, CliAbrt, "Transfers broken off by clients").metric("client_aborts_total"),
     counted!("srv_abrt", BS, SrvAbrt, "Transfers broken off by servers").metric("server_aborts_total"),
     counted!("comp_in", FB, CompIn, "Bytes given to compression").metric("http_comp_bytes_in_total"),
@@ -452,11 +483,11 @@ pub static COLUMNS: &[Column] = &[
             true => Value::or_empty(s.cookie().map(Value::text)),
             false => Value::Empty,
         }),
-    column("mode", "CGS", "Always http")
-        .frontend(|_| Value::text("http"))
-        .backend(|_| Value::text("http"))
-        .server(|_| Value::text("http"))
-        .listener(|_| Value::text("http")),
+    column("mode", "CGS", "What is understood of the bytes: http or tcp")
+        .frontend(|f| Value::text(f.frontend.spec.mode().word()))
+        .backend(|b| Value::text(b.backend.spec.mode().word()))
+        .server(|s| Value::text(s.backend.spec.mode().word()))
+        .listener(|l| Value::text(l.frontend.spec.mode().word())),
     column("algo", "CGS", "How requests are spread").backend(|b| Value::text(b.backend.spec.algorithm.name())),
     // 77: connections
     column("conn_rate", "MRP", "Connections in the last second")
@@ -465,15 +496,15 @@ pub static COLUMNS: &[Column] = &[
         .frontend(|f| highest(f.rates(|r| &r.connections), f.count(Counter::ConnTot), f.view.now))
         .metric("connections_rate_max"),
     counted!("conn_tot", F, ConnTot, "Connections so far").metric("connections_total"),
-    counted!("intercepted", F, Intercepted, "Requests answered by the proxy itself")
+    http_counted!("intercepted", F, Intercepted, "Requests answered by the proxy itself")
         .metric("intercepted_requests_total"),
     counted!("dcon", LF, Dcon, "Connections refused by the limit per source").metric("denied_connections_total"),
     none_counted!("dses", LF, "Sessions refused by rules").metric("denied_sessions_total"),
     counted!("wrew", LFBS, Wrew, "Header changes that failed").metric("failed_header_rewriting_total"),
     counted!("connect", BS, Connect, "Connections attempted").metric("connection_attempts_total"),
     counted!("reuse", BS, Reuse, "Requests sent on a kept connection").metric("connection_reuses_total"),
-    none_counted!("cache_lookups", FB, "Look-ups in the cache").metric("http_cache_lookups_total"),
-    none_counted!("cache_hits", FB, "Hits in the cache").metric("http_cache_hits_total"),
+    none_counted!("cache_lookups", HTTP, "Look-ups in the cache").metric("http_cache_lookups_total"),
+    none_counted!("cache_hits", HTTP, "Hits in the cache").metric("http_cache_hits_total"),
     column("srv_icur", "MGP", "Idle connections kept")
         .server(|s| U32(s.live().idle.now()))
         .metric("idle_connections_current"),

@@ -128,6 +128,16 @@ pub fn judge(cause: Cause, phase: Phase) -> Termination {
     }
 }
 
+/// The first two letters of the termination state of a session in TCP mode. HAProxy names no place where sessions that
+/// were going well are ended from outside (`K-`, `D-`); all else is as in [`judge`].
+pub fn tcp_flags(cause: Cause, phase: Phase) -> [u8; 2] {
+    let flags = judge(cause, phase).flags;
+    match (cause, phase) {
+        (Cause::Killed | Cause::Stopping | Cause::ServerDown, Phase::Data) => [flags[0], b'-'],
+        _ => flags,
+    }
+}
+
 /// What went wrong, in words, for the JSON log.
 pub fn reason(cause: Cause) -> Option<&'static str> {
     Some(match cause {
@@ -189,5 +199,27 @@ mod tests {
         check(Cause::Local(302), Phase::Request, Some(302), "LR");
         check(Cause::Killed, Phase::Headers, Some(502), "KH");
         check(Cause::ServerDown, Phase::Headers, Some(502), "DH");
+    }
+
+    /// Rows recorded from 2.8 in TCP mode.
+    #[test]
+    fn ends_of_sessions_are_logged_as_haproxy_logs_them() {
+        let check = |cause, phase, flags: &str| {
+            assert_eq!(std::str::from_utf8(&tcp_flags(cause, phase)), Ok(flags), "{cause:?} in {phase:?}");
+        };
+        check(Cause::Done, Phase::Data, "--");
+        check(Cause::ClientReset, Phase::Data, "CD");
+        check(Cause::ServerClosed, Phase::Data, "SD");
+        check(Cause::ClientTimeout, Phase::Data, "cD");
+        check(Cause::ServerTimeout, Phase::Data, "sD");
+        check(Cause::ServerRefused, Phase::Connect, "SC");
+        check(Cause::ConnectTimeout, Phase::Connect, "sC");
+        check(Cause::QueueTimeout, Phase::Queue, "sQ");
+        check(Cause::ClientClosed, Phase::Queue, "CQ");
+        check(Cause::NoServer, Phase::Queue, "SC");
+        check(Cause::NoServer, Phase::Request, "SC");
+        check(Cause::Denied(403), Phase::Request, "PR");
+        check(Cause::Killed, Phase::Data, "K-");
+        check(Cause::ServerDown, Phase::Data, "D-");
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{End, Epilogue, Next, Stream, Tunnel};
 use crate::core::fleet::live::BackendTimes;
+use crate::core::fleet::mode::Mode;
 use crate::core::http::h1::{Reject, RejectReason};
 use crate::core::http::h2::BAD_PREFACE;
 use crate::core::limit::RequestEnd;
@@ -262,6 +263,7 @@ impl Epilogue {
         let transport = connection.io.transport();
         let facts = if wants.tls { transport.tls_facts().cloned() } else { None };
         let record = Record {
+            mode: Mode::Http,
             client: self.client,
             accepted_us: self.accepted_us,
             frontend: &spec.name,

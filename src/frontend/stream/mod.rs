@@ -11,7 +11,7 @@ mod encode;
 mod exchange;
 mod finish;
 mod head;
-mod introduce;
+pub(super) mod introduce;
 mod local;
 mod multiplexed;
 mod numbers;
@@ -207,13 +207,14 @@ impl Epilogue {
 
 /// A request's part in its backend's gauge; leaves it when dropped.
 #[derive(Debug)]
-struct BackendPlace {
+pub(in crate::frontend) struct BackendPlace {
     snapshot: Rc<Pinned>,
     backend: usize,
 }
 
 impl BackendPlace {
-    fn new(snapshot: &Rc<Pinned>, backend: usize) -> BackendPlace {
+    /// Enters it.
+    pub(in crate::frontend) fn new(snapshot: &Rc<Pinned>, backend: usize) -> BackendPlace {
         snapshot.backends[backend].live.sessions.rise();
         BackendPlace { snapshot: snapshot.clone(), backend }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{End, Stream};
 use crate::core::filter::{self, TemplateContext};
+use crate::core::fleet::mode::Mode;
 use crate::core::fleet::spec::RequestIdSpec;
 use crate::core::http::h1::Body;
 use crate::core::http::{Head, cookie, forwarded, hop, host};
@@ -242,7 +243,10 @@ impl Stream<'_> {
         };
         let backend = found.and_then(|number| match &spec.routes[number].action {
             RouteAction::Backend(backend) => Some(*backend),
-            RouteAction::HostMap(map) => map.backend(&facts),
+            // A map may name any backend later, also one that does not speak HTTP.
+            RouteAction::HostMap(map) => map
+                .backend(&facts)
+                .filter(|index| snapshot.backends.get(index.0 as usize).is_some_and(|b| b.spec.mode() == Mode::Http)),
             RouteAction::Redirect(_) | RouteAction::Respond(_) => None,
         });
         let Some(number) = found else {

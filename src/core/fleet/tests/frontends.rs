@@ -46,6 +46,7 @@ fn lab() -> Lab {
         log: Default::default(),
         listeners: vec![],
         stats: None,
+        tcp: None,
     };
     Lab::new(&FleetSpec { frontends: vec![Arc::new(frontend)], backends: vec![] })
 }

@@ -91,6 +91,7 @@ pub(crate) fn backend(name: &str, servers: Vec<ServerSpec>) -> BackendSpec {
         compression: None,
         servers: servers.into_iter().map(Arc::new).collect(),
         server_defaults: ServerDefaults::default(),
+        tcp: None,
     }
 }
 

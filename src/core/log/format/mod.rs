@@ -11,7 +11,7 @@ mod parse;
 mod render;
 pub mod variable;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub use parse::{FormatError, FormatTrouble};
 pub use render::Surroundings;
@@ -86,6 +86,12 @@ impl LogFormat {
             LogFormat::Line(line) => line.wants,
         }
     }
+}
+
+/// [`TCPLOG`], read once.
+pub fn tcplog() -> &'static LineFormat {
+    static FORMAT: OnceLock<LineFormat> = OnceLock::new();
+    FORMAT.get_or_init(|| LineFormat::parse(TCPLOG).expect("a test reads this format"))
 }
 
 /// Shortens a finished line, which begins at `start`, to `max_bytes`: whole escapes only, and a quote that would be left
