@@ -346,6 +346,12 @@ async fn connectors_verify_and_resume() {
         assert_eq!(talk(&connector, false).await.unwrap(), "resumed=true\n");
         assert_eq!(talk(&connector, true).await.unwrap(), "resumed=false\n", "a check never resumes");
     }
+    let bounded = Arc::new(ServerTls { sessions_max: 3, ..(*strict("localhost", Verify::Nothing)).clone() });
+    let bounded = Connector::new(&bounded).unwrap();
+    for _ in 0..3 {
+        talk(&bounded, false).await.unwrap();
+    }
+    assert_eq!(bounded.sessions(), 3, "two tickets a handshake, one used");
     let elsewhere = Connector::new(&strict("elsewhere.example", Verify::Roots(trusted))).unwrap();
     assert!(talk(&elsewhere, false).await.unwrap_err().contains("not for elsewhere.example"));
     let anything = Connector::new(&strict("elsewhere.example", Verify::Nothing)).unwrap();
