@@ -50,3 +50,4 @@ mod timeouts;
 mod tls;
 mod unfinished;
 mod upgrade;
+mod websockets;

@@ -3,7 +3,8 @@
 //! Reading order: [`site`] (a whole set-up in a few lines), [`lab`] (the one HAProxy was recorded with), [`proxy`] (the
 //! running binary), [`origin`] (scripted servers), [`client`] (raw clients), [`message`] (HTTP bytes as both read them),
 //! [`logs`] and [`httplog`] (what reached syslog), [`rsyslog`] (a real receiver), [`stats`] (the CSV), [`certificates`],
-//! [`tools`] (programs of Debian packages), [`webdriver`] (a browser), [`ports`].
+//! [`tools`] (programs of Debian packages), [`webdriver`] (a browser), [`websocket`] (its frames, byte by
+//! byte), [`ports`].
 //!
 //! Blocking sockets and threads throughout: a test reads from top to bottom. Nothing here waits a fixed time; every
 //! wait is for a condition, under a deadline ([`eventually`]).
@@ -25,6 +26,8 @@ pub mod site;
 pub mod stats;
 pub mod tools;
 pub mod webdriver;
+#[allow(dead_code, reason = "tests/integration alone uses all of it")]
+pub mod websocket;
 pub mod wire;
 
 use std::time::{Duration, Instant};
