@@ -23,3 +23,4 @@ mod python;
 mod replay;
 mod screens;
 mod status;
+mod tls_scanners;
