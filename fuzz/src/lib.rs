@@ -7,6 +7,9 @@ pub use lockgate::core;
 #[path = "../../src/core/http/h1/tests/invariants.rs"]
 pub mod http;
 
+#[path = "../../src/core/http/h2/invariants.rs"]
+pub mod http2;
+
 /// Addresses as clients, peers and operators write them: hosts read the same once normalised, forwarding lists end in
 /// an address whatever they hold, and a bind or server address is taken or refused.
 pub fn addresses(data: &[u8]) {

@@ -171,8 +171,42 @@ pub struct Bind {
     pub address: BindAddress,
     /// TLS; plain when absent.
     pub tls: Option<BindTls>,
+    /// Which version of HTTP clients speak that did not agree on one in a TLS handshake (`proto`).
+    pub protocol: BindProtocol,
     /// Kernel accept queue (`backlog`, default 4096).
     pub backlog: u32,
+}
+
+/// Which version of HTTP clients of a bind speak that did not agree on one in a TLS handshake. HAProxy: `proto` of a
+/// bind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BindProtocol {
+    /// HTTP/1.
+    #[default]
+    Http1,
+    /// HTTP/2; anything else is refused.
+    Http2,
+    /// Either: the first bytes tell.
+    Auto,
+}
+
+/// A version of HTTP that a TLS handshake can agree on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// `http/1.1`
+    Http1,
+    /// `h2`
+    Http2,
+}
+
+impl HttpVersion {
+    /// Its name in the handshake (RFC 7301).
+    pub fn alpn(self) -> &'static [u8] {
+        match self {
+            HttpVersion::Http1 => b"http/1.1",
+            HttpVersion::Http2 => b"h2",
+        }
+    }
 }
 
 /// Where a frontend listens.
@@ -194,6 +228,8 @@ pub struct BindTls {
     pub min_version: TlsVersion,
     /// Newest version offered; TLS 1.3 by default.
     pub max_version: TlsVersion,
+    /// Versions of HTTP offered, the preferred one first; HTTP/2 and HTTP/1.1 by default.
+    pub alpn: Vec<HttpVersion>,
 }
 
 /// TLS versions that exist here.

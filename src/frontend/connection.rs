@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 
+use super::client::Client;
+use super::h2;
 use super::registry::{Doing, Registered};
 use super::stream::{self, Next};
-use super::worker::{BindContext, Counted, Worker};
+use super::worker::{BindContext, BindProtocol, Counted, Worker};
 use crate::core::fleet::snapshot::FrontendView;
+use crate::core::http::h2::PREFACE;
 use crate::core::log::httplog::FailedConnection;
 use crate::core::log::severity;
 use crate::core::stats::counters::Counter;
@@ -29,9 +32,9 @@ use crate::tls::acceptor::HandshakeError;
 use crate::tls::failure::FIRST_BYTES;
 
 /// How long an ended connection is read from, so that the client gets our last bytes before a reset.
-const LINGER: Duration = Duration::from_secs(2);
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 /// Bytes read and thrown away in that time.
-const LINGER_MAX_BYTES: usize = 4 << 20;
+pub(super) const LINGER_MAX_BYTES: usize = 4 << 20;
 
 /// An accepted socket.
 #[derive(Debug)]
@@ -46,12 +49,12 @@ pub struct Arrival {
     pub places: (Place, Place),
 }
 
-/// A client connection.
+/// A client connection; in HTTP/2 one stream of it, which is a connection of its own to what serves it.
 #[derive(Debug)]
 pub struct Connection {
-    /// The transport.
-    pub io: ClientIo,
-    /// Bytes read and not yet used.
+    /// The client.
+    pub io: Client,
+    /// Bytes read and not yet used: of the connection in HTTP/1, of the body in HTTP/2.
     pub buffer: Buffer,
     /// The one timer.
     pub deadline: Deadline,
@@ -71,15 +74,18 @@ pub struct Connection {
     pub requests: u32,
     /// The client has closed its sending half.
     pub client_ended: bool,
-    /// Its places under the process's and the frontend's `maxconn`.
-    _places: (Place, Place),
+    /// Its places under the process's and the frontend's `maxconn`; a stream of many has none.
+    pub places: Option<(Place, Place)>,
 }
 
 impl Connection {
     /// Reads ahead while a request is being served, to notice that the client has left: `Some(ClientClosed)` at its end
     /// of the stream, `Some(ClientReset)` when it broke. Bytes of further requests stay in the buffer, up to
-    /// `ahead_max_bytes`; beyond that nothing is read and so nothing noticed.
+    /// `ahead_max_bytes`; beyond that nothing is read and so nothing noticed. An HTTP/2 client leaves by a reset.
     pub fn poll_left(&mut self, cx: &mut Context<'_>, shelf: &BufferShelf, ahead_max_bytes: usize) -> Option<Cause> {
+        if let Client::H2(exchange) = &mut self.io {
+            return exchange.poll_left(cx).then_some(Cause::ClientReset);
+        }
         while !self.client_ended && self.buffer.len() <= ahead_max_bytes {
             shelf.equip(&mut self.buffer);
             if self.buffer.room().is_empty() {
@@ -129,7 +135,7 @@ pub fn start(worker: &Rc<Worker>, bind: Rc<BindContext>, arrival: Arrival, mut h
     let worker = worker.clone();
     let within = frontend.spec.timeouts.request;
     let connection = move |io, place, bind, now, handshake_ms| Connection {
-        io,
+        io: Client::H1(io),
         buffer: Buffer::default(),
         deadline: Deadline::new(now + within),
         place,
@@ -140,36 +146,50 @@ pub fn start(worker: &Rc<Worker>, bind: Rc<BindContext>, arrival: Arrival, mut h
         idle_since: now,
         requests: 0,
         client_ended: false,
-        _places: places,
+        places: Some(places),
     };
     let Some(config) = bind.tls.clone() else {
-        bind.count(&frontend.live, worker.shard, Counter::H1Sess);
+        if bind.protocol == BindProtocol::Http1 {
+            bind.count(&frontend.live, worker.shard, Counter::H1Sess);
+        }
         let connection = connection(ClientIo::Plain(socket), place, bind, accepted, 0);
-        tokio::task::spawn_local(serve(worker, connection, held));
+        tokio::task::spawn_local(serve(worker, connection, held, Spoken::Unsaid));
         return;
     };
     place.entry.doing.set(Doing::Handshake);
     held.tls = Some(TlsPlace::new(&worker));
     tokio::task::spawn_local(async move {
         let shaken = Box::pin(handshake(&worker, &bind, &frontend, &config, socket, peer)).await;
-        drop((frontend, config));
         let Some(io) = shaken else { return };
+        let spoken = if io.alpn() == Some(b"h2") { Spoken::Http2 } else { Spoken::Unsaid };
+        if spoken == Spoken::Unsaid && bind.protocol == BindProtocol::Http1 {
+            bind.count(&frontend.live, worker.shard, Counter::H1Sess);
+        }
+        drop((frontend, config));
         let now = clock::now();
-        serve(worker, connection(io, place, bind, now, millis(now - accepted)), held).await;
+        serve(worker, connection(io, place, bind, now, millis(now - accepted)), held, spoken).await;
     });
 }
 
 /// Serves a connection that is ready for HTTP. Most connections are idle most of the time, so what an idle one keeps is
 /// kept small: an `async fn` would keep its arguments twice.
 #[allow(clippy::manual_async_fn, reason = "the block uses the arguments where they are")]
-fn serve(worker: Rc<Worker>, mut connection: Connection, held: Held) -> impl Future<Output = ()> {
+fn serve(worker: Rc<Worker>, mut connection: Connection, held: Held, spoken: Spoken) -> impl Future<Output = ()> {
     async move {
         poll_fn(|cx| {
             connection.place.entry.set_waker(cx.waker());
             Poll::Ready(())
         })
         .await;
-        let after = requests(&worker, &mut connection).await;
+        let after = match spoken {
+            Spoken::Http2 => After::Http2,
+            Spoken::Unsaid => requests(&worker, &mut connection).await,
+        };
+        if matches!(after, After::Http2) {
+            Box::pin(h2::serve(&worker, connection)).await;
+            drop(held);
+            return;
+        }
         end(&worker, &mut connection, after).await;
         connection.buffer.consume(usize::MAX);
         worker.shelf.shelve(&mut connection.buffer);
@@ -190,7 +210,7 @@ async fn end(worker: &Worker, connection: &mut Connection, after: After) {
             })
             .await;
         }
-        After::Closed | After::Cut => {}
+        After::Closed | After::Cut | After::Http2 => {}
     }
 }
 
@@ -202,12 +222,35 @@ enum After {
     Lingering,
     /// The client must see that something is missing.
     Cut,
+    /// Not at all: it speaks HTTP/2.
+    Http2,
+}
+
+/// What is known of the version of HTTP before the first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spoken {
+    /// The handshake agreed on HTTP/2.
+    Http2,
+    /// Nothing was said; the bind's `protocol` decides.
+    Unsaid,
 }
 
 /// One request after another.
 async fn requests(worker: &Rc<Worker>, connection: &mut Connection) -> After {
     loop {
         match first_byte(worker, connection).await {
+            First::Byte if connection.requests == 0 && connection.bind.protocol != BindProtocol::Http1 => {
+                if is_preface(worker, connection).await {
+                    return After::Http2;
+                }
+                if connection.bind.protocol == BindProtocol::Http2 {
+                    Box::pin(stream::refuse_http1(worker, connection)).await;
+                    return After::Lingering;
+                }
+                if let Some(frontend) = worker.snapshot().frontends.get(connection.bind.frontend) {
+                    connection.bind.count(&frontend.live, worker.shard, Counter::H1Sess);
+                }
+            }
             First::Byte => {}
             First::Quiet => return After::Closed,
             First::Ended => {
@@ -292,6 +335,34 @@ async fn first_byte(worker: &Worker, connection: &mut Connection) -> First {
     .await
 }
 
+/// Whether the client begins as HTTP/2 begins. Reads until that is certain.
+async fn is_preface(worker: &Worker, connection: &mut Connection) -> bool {
+    let entry = connection.place.entry.clone();
+    poll_fn(|cx| {
+        loop {
+            let same = connection.buffer.filled().iter().zip(PREFACE).take_while(|(a, b)| a == b).count();
+            if same == PREFACE.len() {
+                return Poll::Ready(true);
+            }
+            if same < connection.buffer.len() {
+                return Poll::Ready(false);
+            }
+            worker.shelf.equip(&mut connection.buffer);
+            match connection.io.poll_read(cx, connection.buffer.room()) {
+                Poll::Ready(Ok(0)) => {
+                    connection.client_ended = true;
+                    return Poll::Ready(false);
+                }
+                Poll::Ready(Ok(n)) => connection.buffer.filled_by(n),
+                Poll::Ready(Err(_)) => return Poll::Ready(false),
+                Poll::Pending if entry.kill.get().is_some() => return Poll::Ready(false),
+                Poll::Pending => return connection.deadline.poll_passed(cx).map(|()| false),
+            }
+        }
+    })
+    .await
+}
+
 async fn handshake(
     worker: &Worker,
     bind: &BindContext,
@@ -318,7 +389,6 @@ async fn handshake(
         Ok(stream) => {
             let resumed = tls::acceptor::is_resumed(&stream);
             counters.inc(worker.shard, if resumed { Counter::TlsResumed } else { Counter::TlsFull });
-            bind.count(&frontend.live, worker.shard, Counter::H1Sess);
             Some(ClientIo::Tls(Box::new(stream)))
         }
         Err(error) => {

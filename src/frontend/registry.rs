@@ -35,6 +35,17 @@ pub enum Doing {
     Tunnel,
 }
 
+/// What an entry stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A connection that serves one request at a time.
+    Connection,
+    /// An HTTP/2 connection, whose requests have entries of their own.
+    Carrier,
+    /// A request on an HTTP/2 connection.
+    Carried,
+}
+
 /// When a wait is given up, and whose silence it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expiry {
@@ -81,7 +92,7 @@ impl RequestText {
     }
 }
 
-/// One connection, seen from outside.
+/// One connection, or one request on an HTTP/2 connection, seen from outside.
 #[derive(Debug)]
 pub struct StreamEntry {
     /// Unique in the process.
@@ -98,6 +109,12 @@ pub struct StreamEntry {
     pub tls: bool,
     /// Position of its frontend.
     pub frontend: usize,
+    /// What it stands for.
+    pub role: Cell<Role>,
+    /// Requests on an HTTP/2 connection that are being served.
+    pub carried: Cell<u32>,
+    /// Mistakes of the client on an HTTP/2 connection.
+    pub glitches: Cell<u32>,
     /// What it is doing.
     pub doing: Cell<Doing>,
     /// Since when it is doing that request, if any.
@@ -185,6 +202,9 @@ impl Registry {
             destination: bind.address,
             tls: bind.tls.is_some(),
             frontend: bind.frontend,
+            role: Cell::new(Role::Connection),
+            carried: Cell::new(0),
+            glitches: Cell::new(0),
             doing: Cell::new(Doing::Idle),
             request_since: Cell::new(None),
             backend: Cell::new(None),

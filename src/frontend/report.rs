@@ -1,6 +1,6 @@
 //! What a worker tells of itself when the control task asks.
 
-use super::registry::Doing;
+use super::registry::{Doing, Role};
 use super::stream::Scratch;
 use super::worker::Worker;
 use crate::core::admin::StreamRow;
@@ -19,7 +19,7 @@ pub fn describe(worker: &Worker) -> WorkerView {
     let [buffers, large_buffers, _] = worker.shelf.kept();
     WorkerView {
         index: worker.index,
-        connections: u32::try_from(worker.registry.len()).unwrap_or(u32::MAX),
+        connections: connections(worker),
         accepted: counted(Counter::ConnTot),
         requests: counted(Counter::ReqTot),
         tasks: runtime.num_alive_tasks() as u64,
@@ -33,12 +33,22 @@ pub fn describe(worker: &Worker) -> WorkerView {
     }
 }
 
+fn connections(worker: &Worker) -> u32 {
+    let mut count = 0;
+    worker.registry.for_each(|e| count += u32::from(e.role.get() != Role::Carried));
+    count
+}
+
 /// Every stream it serves, for `show sess`.
 pub fn list(worker: &Worker) -> Vec<StreamRow> {
     let snapshot = worker.snapshot();
     let now = clock::now();
     let mut rows = Vec::with_capacity(worker.registry.len());
     worker.registry.for_each(|e| {
+        if e.carried.get() > 0 {
+            // It is shown by its requests.
+            return;
+        }
         let backend = e.backend.get().and_then(|i| snapshot.backends.get(i));
         let server = e.server.get().and_then(|id| backend?.servers.get(id.index as usize));
         let is_idle = matches!(e.doing.get(), Doing::Handshake | Doing::Idle | Doing::Request);
@@ -53,6 +63,8 @@ pub fn list(worker: &Worker) -> Vec<StreamRow> {
             source: e.peer,
             destination: e.destination,
             tls: e.tls,
+            http2: e.role.get() != Role::Connection,
+            glitches: e.glitches.get(),
             frontend: snapshot
                 .frontends
                 .get(e.frontend)

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tokio::io::AsyncWrite;
 
+use super::client::Client;
 use super::registry::StreamEntry;
 use crate::core::termination::Cause;
-use crate::listener::ClientIo;
 use crate::runtime::buffer::{Buffer, BufferShelf};
 use crate::runtime::clock;
 use crate::runtime::deadline::Deadline;
@@ -24,18 +24,18 @@ trait End {
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
-impl End for ClientIo {
+impl End for Client {
     fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
-        ClientIo::poll_read(self, cx, room)
+        Client::poll_read(self, cx, room)
     }
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        ClientIo::poll_write(self, cx, &[IoSlice::new(bytes)])
+        Client::poll_write(self, cx, &[IoSlice::new(bytes)], false)
     }
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ClientIo::poll_flush(self, cx)
+        Client::poll_flush(self, cx)
     }
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ClientIo::poll_shutdown(self, cx)
+        Client::poll_shutdown(self, cx)
     }
 }
 
@@ -145,7 +145,7 @@ pub struct TunnelEnd {
 /// Runs a tunnel to its end. `early_client` and `early_server` are bytes that arrived behind the heads.
 #[allow(clippy::too_many_arguments)]
 pub async fn run(
-    client: &mut ClientIo,
+    client: &mut Client,
     server: &mut Socket,
     early_client: Buffer,
     early_server: Buffer,

@@ -17,6 +17,7 @@ use super::registry::{Doing, Registry};
 use super::report;
 use super::stream::Scratch;
 use crate::backend::pool::Pool;
+pub use crate::config::model::BindProtocol;
 use crate::core::fleet::frontends::FrontendStatus;
 use crate::core::fleet::live::{FrontendLive, ListenerLive};
 use crate::core::fleet::snapshot::Snapshot;
@@ -57,6 +58,8 @@ pub struct BindContext {
     pub address: Option<SocketAddr>,
     /// TLS, if the bind terminates it.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Which version of HTTP is spoken where no handshake says it.
+    pub protocol: BindProtocol,
     /// The bind as the log names it.
     pub name: String,
     /// Connections per source, of the bind's frontend.

@@ -301,7 +301,8 @@ async fn checks_over_tls_verify_what_they_are_told_to() {
     let spec = TlsGlobal { session_cache: 0, ticket_rotation: Duration::from_secs(3600) };
     let resumption = Resumption::new(&spec, Arc::new(|| Duration::ZERO)).unwrap();
     let store = CertificateStore::from_pem(&trusted, pem.as_bytes()).unwrap();
-    let bind = BindTls { certificates: Vec::new(), min_version: TlsVersion::V1_2, max_version: TlsVersion::V1_3 };
+    let (min_version, max_version) = (TlsVersion::V1_2, TlsVersion::V1_3);
+    let bind = BindTls { certificates: Vec::new(), min_version, max_version, alpn: Vec::new() };
     let config = server_config(&bind, "bind", &resumption, &store).unwrap();
     let listener = Rc::new(TcpListener::bind("127.0.0.1:0").await.unwrap());
     let to = ConnectTo::Ip(listener.local_addr().unwrap());

@@ -182,7 +182,15 @@ mod tests {
     use crate::listener::bind;
 
     fn bind_of(address: BindAddress) -> Bind {
-        Bind { frontend: FrontendIndex(0), number: 1, name: None, address, tls: None, backlog: 64 }
+        Bind {
+            frontend: FrontendIndex(0),
+            number: 1,
+            name: None,
+            address,
+            tls: None,
+            protocol: Default::default(),
+            backlog: 64,
+        }
     }
 
     async fn is_served(door: &Door) -> bool {

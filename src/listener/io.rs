@@ -45,6 +45,25 @@ impl ClientIo {
         }
     }
 
+    /// Reads into `buf`, whose room need not have been written to before; nothing is added at the end of the stream.
+    pub fn poll_read_buf(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            ClientIo::Plain(s) => Pin::new(s).poll_read(cx, buf),
+            ClientIo::Tls(s) => match Pin::new(s).poll_read(cx, buf) {
+                Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+                other => other,
+            },
+        }
+    }
+
+    /// The protocol agreed on in the TLS handshake (RFC 7301), if any.
+    pub fn alpn(&self) -> Option<&[u8]> {
+        match self {
+            ClientIo::Plain(_) => None,
+            ClientIo::Tls(s) => s.get_ref().1.alpn_protocol(),
+        }
+    }
+
     /// Writes some of the slices, in order.
     #[inline]
     pub fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {

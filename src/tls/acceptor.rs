@@ -53,7 +53,7 @@ pub fn server_config(
     config.ticketer = resumption;
     config.send_tls13_tickets = 2;
     config.max_early_data_size = 0;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = bind.alpn.iter().map(|version| version.alpn().to_vec()).collect();
     // Every suite offered is sound; the client knows better than we do whether its processor has AES.
     config.ignore_client_order = false;
     Ok(Arc::new(config))

@@ -21,7 +21,7 @@ use super::connector::{Verify, client_config};
 use super::resolver::CertificateResolver;
 use super::selfsigned::{DEMO_NAMES, self_signed};
 use super::*;
-use crate::config::model::{BindTls, TlsGlobal, TlsVersion};
+use crate::config::model::{BindTls, HttpVersion, TlsGlobal, TlsVersion};
 
 const ECDSA: &rcgen::SignatureAlgorithm = &rcgen::PKCS_ECDSA_P256_SHA256;
 const RSA: &rcgen::SignatureAlgorithm = &rcgen::PKCS_RSA_SHA256;
@@ -47,7 +47,7 @@ fn resumption() -> Arc<Resumption> {
 }
 
 fn offer(min_version: TlsVersion, max_version: TlsVersion) -> BindTls {
-    BindTls { certificates: Vec::new(), min_version, max_version }
+    BindTls { certificates: Vec::new(), min_version, max_version, alpn: vec![HttpVersion::Http2, HttpVersion::Http1] }
 }
 
 fn config_of(context: &str, shared: &Arc<Resumption>, store: &CertificateStore) -> Arc<ServerConfig> {
@@ -252,7 +252,8 @@ fn openssl_gets_the_certificate_it_asks_for() {
     check(&["-servername", "both.example", "-sigalgs", "ECDSA+SHA256"], "2-ecdsa");
     check(&["-servername", "both.example", "-tls1_2"], "2-ecdsa");
     check(&["-servername", "both.example", "-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"], "1-rsa");
-    assert_has(&s_client(&worker, &["-alpn", "h2,http/1.1"]), "ALPN protocol: http/1.1");
+    assert_has(&s_client(&worker, &["-alpn", "http/1.1,h2"]), "ALPN protocol: h2");
+    assert_has(&s_client(&worker, &["-alpn", "http/1.1"]), "ALPN protocol: http/1.1");
 }
 
 #[test]

@@ -125,7 +125,8 @@ fn alpn() {
     let site = Site::of(&[&origin]);
     let file = authority.write(&site.path("a.pem"), &["a.test"], Key::Ecdsa);
     let site = tls_site(site, &[&file], "");
-    assert!(s_client(&site, &["-alpn", "h2,http/1.1"]).contains("ALPN protocol: http/1.1"));
+    assert!(s_client(&site, &["-alpn", "http/1.1"]).contains("ALPN protocol: http/1.1"));
+    assert!(s_client(&site, &["-alpn", "http/1.1,h2"]).contains("ALPN protocol: h2"), "ours is the order that counts");
     assert!(!s_client(&site, &["-alpn", "imap"]).contains("200 Said"), "another protocol is not answered");
 }
 

@@ -12,6 +12,7 @@
 pub mod certificates;
 pub mod client;
 pub mod gate;
+pub mod h2;
 pub mod httplog;
 #[allow(dead_code, reason = "tests/tools alone uses it")]
 pub mod lab;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::Lowering;
 use crate::config::document::NodeId;
-use crate::config::model::{Bind, BindAddress, BindTls, TlsVersion};
+use crate::config::model::{Bind, BindAddress, BindProtocol, BindTls, HttpVersion, TlsVersion};
 use crate::config::raw::frontend::BindChoice;
 use crate::config::raw::{At, frontend as raw, text};
 use crate::config::shape::shorten;
@@ -47,8 +47,9 @@ impl Lowering<'_> {
             BindAddress::Tcp(tcp) => self.listen(at, ListenAddress::Tcp(*tcp)),
             BindAddress::Unix(unix) => self.listen(at, ListenAddress::Unix(unix.path.clone())),
         }
+        let protocol = self.bind_protocol(full, tls.as_ref());
         let backlog = full.backlog.as_deref().copied().unwrap_or(BACKLOG_DEFAULT);
-        Some(Bind { frontend, number, name, address, tls, backlog })
+        Some(Bind { frontend, number, name, address, tls, protocol, backlog })
     }
 
     fn bind_address(&mut self, at: NodeId, written: &text::Address, full: &raw::Bind) -> Option<BindAddress> {
@@ -75,21 +76,7 @@ impl Lowering<'_> {
             self.error(max.id(), "`max_version` is older than `min_version`")
                 .related(related, "the oldest version offered");
         }
-        for (at, protocol) in written.alpn.iter().flat_map(|alpn| alpn.items()) {
-            match protocol.as_ref() {
-                "http/1.1" => {}
-                "h2" => {
-                    self.error(at, "this version serves HTTP/1.1 only")
-                        .label("remove `h2`")
-                        .help("allowed: `http/1.1`");
-                }
-                other => {
-                    self.error(at, format!("`{}` is not served here", shorten(other)))
-                        .did_you_mean(other, ["http/1.1"])
-                        .help("allowed: `http/1.1`");
-                }
-            }
-        }
+        let alpn = self.alpn(written);
         let Some(paths) = &written.certificates else {
             self.missing(written.id(), "TLS needs `certificates`")
                 .help("name PEM files, or folders of them: `certificates: [/etc/lockgate/certs]`");
@@ -104,7 +91,48 @@ impl Lowering<'_> {
             self.certificate(at, path.as_ref());
             certificates.push(self.path(path.as_ref()));
         }
-        Some(BindTls { certificates, min_version, max_version })
+        Some(BindTls { certificates, min_version, max_version, alpn })
+    }
+
+    fn alpn(&mut self, written: &At<raw::BindTls>) -> Vec<HttpVersion> {
+        let Some(list) = &written.alpn else { return vec![HttpVersion::Http2, HttpVersion::Http1] };
+        let items = list.items();
+        if items.is_empty() {
+            self.missing(list.id(), "there is no protocol in this list").help("allowed: `h2`, `http/1.1`");
+        }
+        let mut alpn = Vec::new();
+        for (at, protocol) in items {
+            let version = match protocol.as_ref() {
+                "http/1.1" => HttpVersion::Http1,
+                "h2" => HttpVersion::Http2,
+                other => {
+                    self.error(at, format!("`{}` is not served here", shorten(other)))
+                        .did_you_mean(other, ["h2", "http/1.1"])
+                        .help("allowed: `h2`, `http/1.1`");
+                    continue;
+                }
+            };
+            if alpn.contains(&version) {
+                self.error(at, format!("`{}` is offered twice", protocol.as_ref())).help("remove one");
+                continue;
+            }
+            alpn.push(version);
+        }
+        alpn
+    }
+
+    /// What is spoken where no handshake says it: without TLS, and by TLS clients that know no ALPN.
+    fn bind_protocol(&mut self, full: &raw::Bind, tls: Option<&BindTls>) -> BindProtocol {
+        if let (Some(proto), Some(_)) = (&full.proto, &full.tls) {
+            self.error(proto.id(), "with TLS the handshake chooses the version of HTTP")
+                .help("say `alpn` in `tls` instead: `alpn: [h2, http/1.1]`");
+        }
+        match (tls, full.proto.as_deref()) {
+            (Some(tls), _) if !tls.alpn.contains(&HttpVersion::Http1) => BindProtocol::Http2,
+            (None, Some(raw::Proto::H2)) => BindProtocol::Http2,
+            (None, Some(raw::Proto::Auto)) => BindProtocol::Auto,
+            _ => BindProtocol::Http1,
+        }
     }
 
     /// Takes an address, and reports whom it clashes with.

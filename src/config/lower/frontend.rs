@@ -64,6 +64,7 @@ impl Lowering<'_> {
             session_rate: written.rate_limit_sessions.as_deref().copied(),
             timeouts: self.client_timeouts(written.timeouts.as_deref()),
             limits: self.limits(written.limits.as_deref()),
+            http2: self.http2_limits(written.http2.as_deref()),
             trusted_proxies: self.networks(written.trusted_proxies.as_ref()),
             forward: self.forward_fields(written.forwarded.as_deref()),
             request_id: self.request_id(written.request_id.as_ref()),

@@ -15,6 +15,7 @@ mod certificate;
 mod check;
 mod frontend;
 mod global;
+mod http2;
 mod limit;
 mod log;
 mod pattern;

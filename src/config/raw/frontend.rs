@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::http2::Http2;
 use super::limit::RateLimit;
 use super::pattern::{Deny, List};
 use super::stats::StatsPage;
@@ -30,6 +31,8 @@ pub(in crate::config) struct Frontend {
     pub timeouts: Opt<ClientTimeouts>,
     /// Limits on what a client may send.
     pub limits: Opt<Limits>,
+    /// Limits on HTTP/2 connections.
+    pub http2: Opt<Http2>,
     /// Networks whose `X-Forwarded-*`, `Forwarded` and request ids are believed. Default: none.
     pub trusted_proxies: Opt<OneOrMany<Network>>,
     /// Which forwarding fields are sent to servers.
@@ -85,6 +88,9 @@ pub(in crate::config) struct Bind {
     pub name: Opt<Text>,
     /// TLS. Default: plain.
     pub tls: Opt<BindTls>,
+    /// The version of HTTP that is spoken without TLS: `h1`, `h2` (from the first byte on: "prior knowledge"), or `auto`
+    /// for both. With TLS, `alpn` says it. Default: h1.
+    pub proto: Opt<Proto>,
     /// Kernel accept queue. Default: 4096.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub backlog: Opt<u32>,
@@ -94,6 +100,16 @@ pub(in crate::config) struct Bind {
     pub user: Opt<Text>,
     /// Group of a unix socket, by name or number.
     pub group: Opt<Text>,
+}
+
+/// Versions of HTTP of a bind.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(in crate::config) enum Proto {
+    H1,
+    H2,
+    Auto,
 }
 
 /// TLS of a bind.
@@ -107,7 +123,7 @@ pub(in crate::config) struct BindTls {
     pub min_version: Opt<TlsVersion>,
     /// Newest version offered. Default: 1.3.
     pub max_version: Opt<TlsVersion>,
-    /// Protocols offered; this version serves HTTP/1.1. Default: [http/1.1].
+    /// Protocols offered, `h2` and `http/1.1`, the preferred one first. Default: [h2, http/1.1].
     pub alpn: Opt<OneOrMany<Text>>,
 }
 

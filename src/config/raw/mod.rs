@@ -10,6 +10,7 @@ pub(super) mod backend;
 pub(super) mod check;
 pub(super) mod frontend;
 pub(super) mod global;
+pub(super) mod http2;
 pub(super) mod limit;
 pub(super) mod pattern;
 pub(super) mod stats;
@@ -117,11 +118,11 @@ pub(super) struct Timeouts {
     pub tunnel: Opt<Duration>,
 }
 
-/// Limits on HTTP/1 messages.
+/// Limits on messages.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Limits {
-    /// Bytes of a head, start line included; beyond it 431, or 502 for an answer. Default: 32KiB.
+    /// Bytes of a head, start line included (HTTP/2: of its field list); beyond it 431, or 502 for an answer. Default: 32KiB.
     pub head: Opt<text::Size>,
     /// Fields of a head. Default: 100.
     #[schemars(range(min = 1, max = 1000))]

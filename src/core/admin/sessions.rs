@@ -29,6 +29,10 @@ pub struct StreamRow {
     pub destination: Option<SocketAddr>,
     /// The client side is TLS.
     pub tls: bool,
+    /// The client speaks HTTP/2.
+    pub http2: bool,
+    /// Mistakes of an HTTP/2 client on its connection.
+    pub glitches: u32,
     /// The frontend and its `iid`.
     pub frontend: (Box<str>, u32),
     /// The backend and its `iid`, once one was chosen.
@@ -166,9 +170,10 @@ fn write_full(stream: &StreamRow, zone: &TimeZone, out: &mut String) -> std::fmt
             "  txn=0x{id:x} flags=0x0 meth={method} status=-1 req.st={request} rsp.st={response} req.f=0x00 rsp.f=0x00"
         )?;
     }
-    let client = (protocol(stream.source), if stream.tls { "SSL" } else { "RAW" });
+    let mux = if stream.http2 { "H2" } else { "H1" };
+    let client = (protocol(stream.source), if stream.tls { "SSL" } else { "RAW" }, mux);
     write_side(("scf", "co0", "LISTENER"), id, Some(client), stream.client_expires_in, out)?;
-    let server = stream.server.as_ref().map(|_| (protocol(stream.server_address), "RAW"));
+    let server = stream.server.as_ref().map(|_| (protocol(stream.server_address), "RAW", "H1"));
     write_side(("scb", "co1", "SERVER"), id, server, stream.server_expires_in, out)?;
     for (name, total) in [("req", stream.bytes_in), ("res", stream.bytes_out)] {
         writeln!(out, "  {name}=0x{id:x} (f=0x0 an=0x0 pipe=0 tofwd=0 total={total})")?;
@@ -176,7 +181,11 @@ fn write_full(stream: &StreamRow, zone: &TimeZone, out: &mut String) -> std::fmt
     }
     let request: String = stream.request.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
     // What HAProxy does not tell, and what one most wants to know.
-    writeln!(out, "  request=\"{request}\" doing={}", stream.state.word())
+    write!(out, "  request=\"{request}\" doing={}", stream.state.word())?;
+    if stream.glitches > 0 {
+        write!(out, " glitches={}", stream.glitches)?;
+    }
+    writeln!(out)
 }
 
 /// Where it came in, and where it goes.
@@ -197,19 +206,19 @@ fn write_places(stream: &StreamRow, out: &mut String) -> std::fmt::Result {
 fn write_side(
     (name, connection, target): (&str, &str, &str),
     id: u64,
-    over: Option<(&str, &str)>,
+    over: Option<(&str, &str, &str)>,
     expires: Option<Duration>,
     out: &mut String,
 ) -> std::fmt::Result {
     let expires = expires.map_or_else(|| "<NEVER>".to_owned(), human_time);
-    let Some((protocol, transport)) = over else {
+    let Some((protocol, transport, mux)) = over else {
         return writeln!(
             out,
             "  {name}=0x{id:x} flags=0x0 state=INI endp=NONE,(nil),0x0 sub=0 rex={expires} wex=<NEVER>"
         );
     };
     writeln!(out, "  {name}=0x{id:x} flags=0x0 state=EST endp=CONN,0x{id:x},0x0 sub=1 rex={expires} wex=<NEVER>")?;
-    write!(out, "      {connection}=0x{id:x} ctrl={protocol} xprt={transport} mux=H1 data=STRM ")?;
+    write!(out, "      {connection}=0x{id:x} ctrl={protocol} xprt={transport} mux={mux} data=STRM ")?;
     writeln!(out, "target={target}:0x{id:x}")?;
     writeln!(out, "      flags=0x0 fd=-1 fd.state=0 updt=0 fd.tmask=0x0")
 }

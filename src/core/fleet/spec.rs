@@ -13,6 +13,7 @@ use crate::core::balance::Algorithm;
 use crate::core::filter::{CaptureSpec, HeaderRule};
 use crate::core::health::CheckSpec;
 use crate::core::health::agent::AgentSpec;
+use crate::core::http::h2::Http2Limits;
 use crate::core::limit::RateLimitSpec;
 use crate::core::log::format::LogFormat;
 use crate::core::pattern::DenyRule;
@@ -63,6 +64,8 @@ pub struct FrontendSpec {
     pub timeouts: ClientTimeouts,
     /// Limits on what a client may send.
     pub limits: HttpLimits,
+    /// Limits on HTTP/2 connections.
+    pub http2: Http2Limits,
     /// Peers whose `X-Forwarded-*`, `Forwarded` and request ids are believed. Empty by default.
     pub trusted_proxies: Vec<IpNet>,
     /// Which forwarding fields are sent to servers.
@@ -146,7 +149,7 @@ pub struct ServerTimeouts {
     pub tunnel: Duration,
 }
 
-/// Limits on HTTP/1 messages, each with a default (`limits`). They hold for requests and, where it applies, answers.
+/// Limits on messages, each with a default (`limits`). They hold for requests and, where it applies, answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HttpLimits {
     /// Bytes of a head, start line included (`head`, default 32 KiB); beyond it 431, or 502 for an answer.

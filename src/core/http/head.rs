@@ -177,7 +177,7 @@ impl Field {
     }
 }
 
-/// HTTP versions of HTTP/1 messages.
+/// HTTP versions of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Version {
     /// `HTTP/1.0`
@@ -185,14 +185,17 @@ pub enum Version {
     /// `HTTP/1.1`
     #[default]
     Http11,
+    /// HTTP/2, which has no version on the wire.
+    Http2,
 }
 
 impl Version {
-    /// As on the wire.
+    /// As on the wire and in logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Version::Http10 => "HTTP/1.0",
             Version::Http11 => "HTTP/1.1",
+            Version::Http2 => "HTTP/2.0",
         }
     }
 }
@@ -432,6 +435,25 @@ impl Head {
         let name = self.store(name);
         let value = self.store(value);
         self.push_span(name, value);
+    }
+
+    /// Adds a field whose value is all of `values` with `separator` between them.
+    pub fn add_joined<'v>(&mut self, name: &[u8], values: impl Iterator<Item = &'v [u8]>, separator: &[u8]) {
+        let name = self.store(name);
+        let start = self.arena.len();
+        for (n, value) in values.enumerate() {
+            if n > 0 {
+                self.arena.extend_from_slice(separator);
+            }
+            self.arena.extend_from_slice(value);
+        }
+        let value = self.span(start..self.arena.len());
+        self.push_span(name, value);
+    }
+
+    /// All bytes the head's parts lie in, parts that were removed or replaced included.
+    pub fn arena(&self) -> &[u8] {
+        &self.arena
     }
 
     /// Removes all fields of that name; returns how many.

@@ -1,7 +1,7 @@
 //! HTTP messages: heads, framing and the fields that steer a proxy.
 //!
 //! Reading order: [`head`] (the arena every message ends up in), [`h1`] (bytes to heads and bodies, and every framing
-//! rule), [`host`] and [`uri`] (what is matched and sent on), [`hop`] and [`forwarded`] (what is taken away and what is
+//! rule), [`h2`] (HTTP/2 heads, and what its clients may do), [`host`] and [`uri`] (what is matched and sent on), [`hop`] and [`forwarded`] (what is taken away and what is
 //! put in before a message goes on), [`cookie`]. [`grammar`] holds the byte classes they share.
 //!
 //! Not here: sockets and buffers (`frontend`, `backend`), and header rules of the operator (`crate::core::filter`).
@@ -10,6 +10,7 @@ pub mod cookie;
 pub mod forwarded;
 pub mod grammar;
 pub mod h1;
+pub mod h2;
 pub mod head;
 pub mod hop;
 pub mod host;

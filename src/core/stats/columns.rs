@@ -521,14 +521,14 @@ pub static COLUMNS: &[Column] = &[
         .server(|s| U32(s.server.revision)),
     // 104: by protocol
     column("sess_other", "MCP", "Sessions that never came to speak HTTP")
-        .frontend(|f| U64(f.count(Counter::Stot).saturating_sub(f.count(Counter::H1Sess)))),
+        .frontend(|f| U64(f.count(Counter::Stot).saturating_sub(f.count(Counter::H1Sess) + f.count(Counter::H2Sess)))),
     counted!("h1sess", F, H1Sess, "HTTP/1 sessions"),
-    none_counted!("h2sess", F, "HTTP/2 sessions"),
+    counted!("h2sess", F, H2Sess, "HTTP/2 sessions"),
     none_counted!("h3sess", F, "HTTP/3 sessions"),
     column("req_other", "MCP", "Requests that were of no known version of HTTP")
-        .frontend(|f| U64(f.count(Counter::ReqTot).saturating_sub(f.count(Counter::H1Req)))),
+        .frontend(|f| U64(f.count(Counter::ReqTot).saturating_sub(f.count(Counter::H1Req) + f.count(Counter::H2Req)))),
     counted!("h1req", F, H1Req, "HTTP/1 requests"),
-    none_counted!("h2req", F, "HTTP/2 requests"),
+    counted!("h2req", F, H2Req, "HTTP/2 requests"),
     none_counted!("h3req", F, "HTTP/3 requests"),
     column("proto", "SGP", "Protocol of a listener").listener(|l| Value::text(l.listener.protocol)),
     column(SEPARATOR, "MCP", "Separates the fixed columns from modules' counters"),

@@ -82,6 +82,14 @@ counters! {
     H1Sess,
     /// `h1req`: requests on them.
     H1Req,
+    /// `h2sess`: connections that came to speak HTTP/2.
+    H2Sess,
+    /// `h2req`: requests on them.
+    H2Req,
+    /// Mistakes of HTTP/2 clients. HAProxy: glitches.
+    H2Glitches,
+    /// HTTP/2 connections closed because of what their clients did.
+    H2Expelled,
     /// Requests no route matched.
     NoRoute,
     /// Requests over a rate limit that was only logged.

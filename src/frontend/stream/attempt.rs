@@ -120,6 +120,13 @@ impl Stream<'_> {
         }
         if self.framing.upgrade.is_some() {
             out.extend_from_slice(b"Connection: upgrade\r\n");
+            if let Some(exchange) = self.connection.io.h2() {
+                out.extend_from_slice(b"Sec-WebSocket-Key: ");
+                out.extend_from_slice(exchange.websocket_key(&mut self.worker.rng.borrow_mut()));
+                out.extend_from_slice(b"\r\n");
+            }
+        } else if self.takes_trailers {
+            out.extend_from_slice(b"TE: trailers\r\nConnection: TE\r\n");
         }
         out.extend_from_slice(b"\r\n");
         self.e.bytes_in += self.upload.take_whole(&mut self.connection.buffer, out);
@@ -174,7 +181,7 @@ impl Stream<'_> {
         connection.place.entry.expires(false, due);
         let ahead_max = self.e.snapshot.frontends[self.e.frontend].spec.limits.pipeline_max_bytes;
         let shelf = &self.worker.shelf;
-        let watch = self.upload.is_done();
+        let watch = self.upload.is_done() || self.e.http2;
         poll_fn(|cx| {
             if let Poll::Ready(lease) = waiting.poll_lease(cx) {
                 return Poll::Ready(Ok(lease));
@@ -250,7 +257,7 @@ impl Stream<'_> {
         let connection = &mut *self.connection;
         let shelf = &self.worker.shelf;
         let ahead_max = self.e.snapshot.frontends[self.e.frontend].spec.limits.pipeline_max_bytes;
-        let watch = self.upload.is_done();
+        let watch = self.upload.is_done() || self.e.http2;
         let connected = poll_fn(|cx| {
             if let Poll::Ready(result) = connecting.as_mut().poll(cx) {
                 return Poll::Ready(Ok(result));
@@ -372,7 +379,7 @@ impl Stream<'_> {
         let connection = &mut *self.connection;
         connection.deadline.set(clock::now() + pause);
         let shelf = &self.worker.shelf;
-        let watch = self.upload.is_done();
+        let watch = self.upload.is_done() || self.e.http2;
         poll_fn(|cx| {
             if let Some(cause) = connection.place.entry.kill.get() {
                 return Poll::Ready(Err(End::new(cause, Phase::Connect)));

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use super::upload::reframe;
 use crate::core::fleet::spec::HttpLimits;
 use crate::core::http::h1::{Body, ChunkDecoder, Reject};
-use crate::listener::ClientIo;
+use crate::frontend::client::Client;
 use crate::runtime::buffer::{Buffer, BufferShelf, LARGE_BUFFER_BYTES};
 use crate::runtime::socket::Socket;
 
@@ -22,6 +22,8 @@ pub(super) struct Download {
     /// Bytes at the front of the server's buffer that may go to the client as they are.
     direct: usize,
     moved: u64,
+    /// Trailers of a body that the client gets without chunks.
+    trailers: Vec<(Vec<u8>, Vec<u8>)>,
     /// The body turned out broken behind what is still to be written.
     broken: Option<Reject>,
 }
@@ -65,7 +67,7 @@ impl Download {
             Body::UntilClose => Kind::UntilClose,
             Body::Chunked => Kind::Chunked { decoder: Box::new(ChunkDecoder::new(limits, 502)), to_chunks },
         };
-        Download { kind, written: 0, direct: 0, moved: 0, broken: None }
+        Download { kind, written: 0, direct: 0, moved: 0, trailers: Vec::new(), broken: None }
     }
 
     /// Moves what can be moved now: `out` (head and re-framed bytes) first, then bytes of the server's buffer.
@@ -74,7 +76,7 @@ impl Download {
     pub fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        client: &mut ClientIo,
+        client: &mut Client,
         server: &mut Socket,
         buffer: &mut Buffer,
         out: &mut Vec<u8>,
@@ -99,7 +101,8 @@ impl Download {
                     (_, true) => &slices[..1],
                     _ => &slices[..],
                 };
-                match client.poll_write(cx, used) {
+                let last = matches!(self.kind, Kind::Done) && self.trailers.is_empty() && self.broken.is_none();
+                match client.poll_write(cx, used, last) {
                     Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Err(DownloadError::ClientGone),
                     Poll::Ready(Ok(n)) => {
                         *bytes_out += n as u64;
@@ -120,6 +123,9 @@ impl Download {
                 return Err(DownloadError::Bad(reject));
             }
             if matches!(self.kind, Kind::Done) {
+                if client.end_body(&self.trailers).is_err() {
+                    return Err(DownloadError::ClientGone);
+                }
                 return match client.poll_flush(cx) {
                     Poll::Ready(Ok(())) => Ok(Progress::Done),
                     Poll::Ready(Err(_)) => Err(DownloadError::ClientGone),
@@ -169,7 +175,12 @@ impl Download {
             }
             Kind::UntilClose => self.direct = buffer.len(),
             Kind::Chunked { decoder, to_chunks } => match reframe(decoder, buffer, out, *to_chunks) {
-                Ok(true) => self.kind = Kind::Done,
+                Ok(true) => {
+                    if !*to_chunks && !decoder.trailers().is_empty() {
+                        self.trailers = decoder.trailers().to_vec();
+                    }
+                    self.kind = Kind::Done;
+                }
                 Ok(false) => {}
                 Err(reject) if self.moved == 0 => return Err(DownloadError::Bad(reject)),
                 Err(reject) => {

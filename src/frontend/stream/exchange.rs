@@ -191,6 +191,10 @@ impl Stream<'_> {
             }
         };
         self.answer_began(server);
+        if self.e.http2 && self.framing.upgrade.is_some() && !self.is_upgrade_answer(&framing) {
+            self.observe(server, Some("bad websocket handshake"));
+            return Err(End::new(Cause::BadAnswer, Phase::Headers).into());
+        }
         if self.e.scratch.response.status() == 503 && self.may_repeat(view, Failure::Status503) {
             let end = End::new(Cause::ServerClosed, Phase::Headers);
             return Err(Failed::Attempt { failure: Failure::Status503, end });
@@ -265,7 +269,7 @@ impl Stream<'_> {
                     }
                 }
             }
-            if uploading == upload::Progress::Done
+            if looks_for_client(uploading, connection)
                 && let Some(Cause::ClientReset) = connection.poll_left(cx, shelf, ahead_max)
             {
                 return Poll::Ready(Heard::End(End::new(Cause::ClientReset, Phase::Headers)));
@@ -286,6 +290,17 @@ impl Stream<'_> {
             }
         })
         .await
+    }
+
+    /// To an HTTP/2 client every 2xx grants the websocket it asked for: so none may reach it but for a handshake that
+    /// the server completed. Refusals are passed on as they are.
+    fn is_upgrade_answer(&mut self, framing: &ResponseFraming) -> bool {
+        let response = &self.e.scratch.response;
+        let Some(exchange) = self.connection.io.h2() else { return true };
+        match framing.switching {
+            true => exchange.is_websocket_accepted(response),
+            false => !(200..300).contains(&response.status()),
+        }
     }
 
     /// The server went away before its answer's head was whole.
@@ -315,6 +330,12 @@ impl Stream<'_> {
         }
         let scratch = &mut *self.e.scratch;
         hop::strip_hop_by_hop(&mut scratch.response, false);
+        if let Some(exchange) = self.connection.io.h2() {
+            let sent = exchange.send_interim(&scratch.response);
+            self.e.bytes_out += sent.map_err(|_| End::new(Cause::ClientReset, Phase::Headers))?;
+            self.e.frontend().live.counters.inc(self.worker.shard, Counter::Hrsp1xx);
+            return Ok(());
+        }
         let out = &mut scratch.out;
         out.clear();
         status_line(out, &scratch.response);
@@ -385,6 +406,15 @@ impl Stream<'_> {
         let scratch = &mut *self.e.scratch;
         let out = &mut scratch.out;
         out.clear();
+        if let Some(exchange) = self.connection.io.h2() {
+            let ends = framing.body == Body::Empty && !framing.switching;
+            if framing.switching {
+                self.e.status = Some(200);
+            }
+            // A stream that the client has called off takes no body either: that is where it comes up.
+            self.e.bytes_out += exchange.send_head(&scratch.response, ends, framing.switching).unwrap_or(0);
+            return;
+        }
         status_line(out, &scratch.response);
         scratch.response.write_fields(out);
         if framing.body == Body::Chunked && !client_is_old {
@@ -419,7 +449,7 @@ impl Stream<'_> {
     ) -> Result<(End, After), Failed> {
         let client_is_old = self.e.scratch.request.version() == Version::Http10;
         let hopeless = self.upload_is_hopeless(framing);
-        let mut down = Download::new(framing.body, !client_is_old, limits);
+        let mut down = Download::new(framing.body, !client_is_old && !self.e.http2, limits);
         let connection = &mut *self.connection;
         connection.place.entry.doing.set(Doing::Data);
         let scratch = &mut *self.e.scratch;
@@ -460,7 +490,7 @@ impl Stream<'_> {
                 }
             };
             connection.place.entry.bytes_out.set(*bytes_out);
-            if uploading == upload::Progress::Done
+            if looks_for_client(uploading, connection)
                 && progress == download::Progress::AwaitsServer
                 && connection.poll_left(cx, shelf, ahead_max) == Some(Cause::ClientReset)
             {
@@ -544,10 +574,24 @@ fn send(
             side.refuses = true;
             Ok(upload::Progress::AwaitsServer)
         }
+        Err(UploadError::Malformed) => {
+            let reject = Reject::request(h1::RejectReason::LengthMismatch, 0);
+            Err(End::new(Cause::BadRequest(reject.status), Phase::Headers))
+        }
         Err(UploadError::ClientClosed) => Err(End::new(Cause::ClientClosed, Phase::Headers)),
         Err(UploadError::ClientReset) => Err(End::new(Cause::ClientReset, Phase::Headers)),
         Err(UploadError::Bad(reject)) => Err(End::new(Cause::BadRequest(reject.status), Phase::Headers)),
         Err(UploadError::TooLarge) => Err(End::new(Cause::BadRequest(413), Phase::Headers)),
+    }
+}
+
+/// Whether it must be asked if the client is still there: moving a body shows it by itself, save that a body which the
+/// server does not take hides a reset of its stream.
+fn looks_for_client(uploading: upload::Progress, connection: &Connection) -> bool {
+    match uploading {
+        upload::Progress::Done => true,
+        upload::Progress::AwaitsServer => connection.io.is_h2(),
+        upload::Progress::AwaitsClient => false,
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{End, Epilogue, Next, Stream, Tunnel};
 use crate::core::fleet::live::BackendTimes;
+use crate::core::http::h1::{Reject, RejectReason};
 use crate::core::limit::RequestEnd;
 use crate::core::log::record::{ConnectionCounts, Record, RequestLine};
 use crate::core::log::severity;
@@ -38,6 +39,9 @@ impl Stream<'_> {
         if let Some((server, early)) = self.switched.take() {
             self.connection.place.entry.doing.set(Doing::Tunnel);
             return Next::Tunnel(Box::new(Tunnel { server, early, epilogue: self.e }));
+        }
+        if let Some(exchange) = self.connection.io.h2() {
+            exchange.conclude(end.cause);
         }
         let draining = self.worker.is_leaving(&self.e.frontend().live);
         // Bytes behind an upgrade that was not granted belong to the protocol that was asked for, not to HTTP.
@@ -104,7 +108,7 @@ impl Epilogue {
         let frontend = &live.counters;
         let server = self.server();
         frontend.inc(shard, Counter::ReqTot);
-        frontend.inc(shard, Counter::H1Req);
+        frontend.inc(shard, if self.http2 { Counter::H2Req } else { Counter::H1Req });
         bind.add(live, shard, Counter::Bin, self.bytes_in);
         bind.add(live, shard, Counter::Bout, self.bytes_out);
         count_status(shard, frontend, self.status);
@@ -253,11 +257,12 @@ impl Epilogue {
             has(scratch.request_captures.len(), spec.capture.request.len()).then_some(&scratch.request_captures[..]);
         let response_captures =
             has(scratch.response_captures.len(), spec.capture.response.len()).then_some(&scratch.response_captures[..]);
+        let transport = connection.io.transport();
         let record = Record {
             client: self.client,
             accepted_us: self.accepted_us,
             frontend: &spec.name,
-            tls: connection.io.is_tls(),
+            tls: transport.is_tls(),
             backend: backend.map(|b| &b.spec.name[..]),
             server: if self.page { Some("<STATS>") } else { server.map(|s| &s.spec.name[..]) },
             timers: self.timers,
@@ -292,8 +297,8 @@ impl Epilogue {
             severity: if is_error { severity::ERROR } else { severity::INFO },
             format: spec.log.format.as_ref(),
             asap: spec.log.asap,
-            tls_session: if wants.tls { connection.io.tls_session() } else { None },
-            frontend_address: if wants.frontend_address { connection.io.local_addr() } else { None },
+            tls_session: if wants.tls { transport.tls_session() } else { None },
+            frontend_address: if wants.frontend_address { transport.local_addr() } else { None },
             server_source: self.server_side.0,
             server_address: self.server_side.1,
             request_counter: next_number(wants.request_counter, &worker.shared.process.numbered_requests),
@@ -341,7 +346,18 @@ pub async fn run_tunnel(worker: &Rc<Worker>, connection: &mut Connection, tunnel
     }
     e.bytes_in += ended.bytes_in;
     e.bytes_out += ended.bytes_out;
+    if let Some(exchange) = connection.io.h2() {
+        exchange.conclude(ended.cause);
+    }
     e.close_books(worker, connection, End::new(ended.cause, Phase::Data));
+}
+
+/// A client that speaks HTTP/1 where only HTTP/2 is spoken: it is told so in the language it understands.
+pub async fn refuse_http1(worker: &Rc<Worker>, connection: &mut Connection) {
+    let mut stream = Stream::begin(worker, connection);
+    let end = stream.bad_request(&Reject::request(RejectReason::NotHttp2, 0));
+    let end = stream.refuse(end).await;
+    stream.finish(end);
 }
 
 /// A connection that closed before it sent a byte: counted as HAProxy counts it, and logged unless that is off.

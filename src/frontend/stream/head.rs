@@ -17,6 +17,9 @@ const KEPT_BYTES: usize = 2048;
 impl Stream<'_> {
     /// Reads until the head is whole, and decides its framing.
     pub(super) async fn read_head(&mut self) -> Result<(), End> {
+        if self.e.http2 {
+            return self.take_head().await;
+        }
         let limits = self.e.frontend().spec.limits;
         let request_timeout = self.e.frontend().spec.timeouts.request;
         let mut look = true;

@@ -147,17 +147,17 @@ impl Stream<'_> {
     /// Writes all of the scratch's `out` to the client.
     pub(super) async fn write_out(&mut self, phase: Phase) -> Result<(), End> {
         let timeout = self.e.frontend().spec.timeouts.client;
-        let connection = &mut *self.connection;
         let out = std::mem::take(&mut self.e.scratch.out);
+        let mut written = if self.e.http2 { self.send_own_head(&out, phase)? } else { 0 };
+        let connection = &mut *self.connection;
         let bytes_out = &mut self.e.bytes_out;
-        let mut written = 0;
         connection.deadline.set(clock::now() + timeout);
         let cause = poll_fn(|cx| {
             if let Some(cause) = connection.place.entry.kill.get() {
                 return Poll::Ready(Some(cause));
             }
             while written < out.len() {
-                match connection.io.poll_write(cx, &[IoSlice::new(&out[written..])]) {
+                match connection.io.poll_write(cx, &[IoSlice::new(&out[written..])], true) {
                     Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Poll::Ready(Some(Cause::ClientReset)),
                     Poll::Ready(Ok(n)) => {
                         written += n;

@@ -2,6 +2,7 @@
 //!
 //! `head` reads it, `rules` understands, limits and routes it, `local` and `page` answer what is answered here, `attempt`
 //! finds a server, `exchange` (with `upload`, `download` and `numbers`) talks to it, `finish` counts and logs.
+//! `multiplexed` is what differs for HTTP/2 clients; the rest is the same for all.
 
 mod attempt;
 mod download;
@@ -9,6 +10,7 @@ mod exchange;
 mod finish;
 mod head;
 mod local;
+mod multiplexed;
 mod numbers;
 mod page;
 mod rules;
@@ -35,7 +37,7 @@ use crate::runtime::buffer::Buffer;
 use crate::runtime::clock;
 use crate::runtime::socket::Socket;
 
-pub use finish::{answer_late, ended_without_request, run_tunnel};
+pub use finish::{answer_late, ended_without_request, refuse_http1, run_tunnel};
 
 /// What a connection does after a request.
 #[derive(Debug)]
@@ -181,6 +183,8 @@ struct Epilogue {
     logged: bool,
     /// It was answered by the stats page.
     page: bool,
+    /// It came by HTTP/2.
+    http2: bool,
 }
 
 impl Epilogue {
@@ -235,6 +239,8 @@ struct Stream<'c> {
     replacing: bool,
     /// Kept connections are not for this request any more.
     fresh_only: bool,
+    /// The client said that it understands trailers (`TE: trailers`).
+    takes_trailers: bool,
     /// A socket to tunnel to, once the server switched protocols.
     switched: Option<(Socket, Buffer)>,
 }
@@ -300,6 +306,7 @@ impl<'c> Stream<'c> {
                 server_side: (None, None),
                 logged: false,
                 page: false,
+                http2: connection.io.is_h2(),
             },
             framing: RequestFraming { body: Body::Empty, keep_alive: false, expect_continue: false, upgrade: None },
             upload: upload::Upload::none(),
@@ -308,6 +315,7 @@ impl<'c> Stream<'c> {
             replacing: false,
             fresh_only: false,
             cut_visibly: false,
+            takes_trailers: false,
             switched: None,
             connection,
         }

@@ -103,6 +103,7 @@ impl Stream<'_> {
                 Some(n) => FormReader::Length(n),
                 None => return Ok(None),
             },
+            Body::Chunked if self.e.http2 => FormReader::Unframed,
             Body::Chunked => FormReader::Chunked(Box::new(ChunkDecoder::new(&limits, 400))),
         };
         if self.framing.expect_continue && self.connection.buffer.is_empty() {
@@ -121,6 +122,11 @@ impl Stream<'_> {
                     *left -= take;
                     *left == 0
                 }
+                FormReader::Unframed => {
+                    form.extend_from_slice(self.connection.buffer.filled());
+                    self.connection.buffer.consume(before);
+                    self.connection.client_ended
+                }
                 FormReader::Chunked(decoder) => match reframe(decoder, &mut self.connection.buffer, &mut form, false) {
                     Ok(ended) => ended,
                     Err(reject) => return Err(self.bad_request(&reject)),
@@ -138,6 +144,10 @@ impl Stream<'_> {
             }
             self.connection.deadline.set(clock::now() + timeout);
             if let Err(end) = self.read_more().await {
+                if matches!(reader, FormReader::Unframed) && self.connection.client_ended {
+                    // That is how such a body ends.
+                    continue;
+                }
                 self.close = true;
                 return Err(end);
             }
@@ -155,7 +165,7 @@ impl Stream<'_> {
         for (name, value) in &answer.fields {
             let _ = write!(out, "{name}: {value}\r\n");
         }
-        let chunked = !answer.sized && !old;
+        let chunked = !answer.sized && !old && !self.e.http2;
         if !chunked {
             let _ = write!(out, "content-length: {}\r\n", answer.body.len());
         } else if !manner.head_only {
@@ -186,5 +196,7 @@ impl Stream<'_> {
 enum FormReader {
     /// Bytes still to come.
     Length(usize),
+    /// Everything until the client's end.
+    Unframed,
     Chunked(Box<ChunkDecoder>),
 }

@@ -50,7 +50,10 @@ impl Stream<'_> {
         self.close = !self.framing.keep_alive;
         let snapshot = self.e.snapshot.clone();
         let spec = &snapshot.frontends[self.e.frontend].spec;
-        self.upload = super::upload::Upload::new(self.framing.body, &spec.limits);
+        self.upload = match self.framing.body {
+            Body::Chunked if self.e.http2 => super::upload::Upload::unframed(&spec.limits),
+            body => super::upload::Upload::new(body, &spec.limits),
+        };
         if let (Body::Length(n), Some(max)) = (self.framing.body, spec.limits.body_max_bytes)
             && n > max
         {

@@ -1,5 +1,6 @@
 //! The request body on its way to the server, as fast as the slower side allows.
 
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -32,6 +33,8 @@ enum Kind {
     Done,
     Length(u64),
     Chunked(Box<ChunkDecoder>),
+    /// Without a length and without framing: what is in the buffer is body, and the client says where it ends.
+    Unframed,
 }
 
 /// Whom an upload waits for.
@@ -50,8 +53,10 @@ pub(super) enum Progress {
 pub(super) enum UploadError {
     /// The client closed in the middle.
     ClientClosed,
-    /// The client's connection broke.
+    /// The client's connection broke, or it called the request off.
     ClientReset,
+    /// The client sent what contradicts its request's head, and knows it already.
+    Malformed,
     /// The body is framed badly.
     Bad(Reject),
     /// The body is larger than allowed.
@@ -74,6 +79,11 @@ impl Upload {
             Body::Chunked => Kind::Chunked(Box::new(ChunkDecoder::new(limits, 400))),
         };
         Upload { kind, max: limits.body_max_bytes, ..Upload::none() }
+    }
+
+    /// A body of unknown length whose end the client's side knows.
+    pub fn unframed(limits: &HttpLimits) -> Upload {
+        Upload { kind: Kind::Unframed, max: limits.body_max_bytes, ..Upload::none() }
     }
 
     /// Whether everything was written.
@@ -160,16 +170,41 @@ impl Upload {
                         continue;
                     }
                 }
+                Kind::Unframed => {
+                    let ready = client.buffer.len();
+                    if ready > 0 {
+                        h1::write_chunk_head(&mut self.out, ready);
+                        self.out.extend_from_slice(client.buffer.filled());
+                        self.out.extend_from_slice(b"\r\n");
+                        client.buffer.consume(ready);
+                        self.received += ready as u64;
+                        self.consumed = true;
+                        if self.max.is_some_and(|max| self.received > max) {
+                            return Err(UploadError::TooLarge);
+                        }
+                        continue;
+                    }
+                    if client.client_ended {
+                        h1::write_last_chunk(&mut self.out, client.io.h2().map_or(&[], |exchange| exchange.trailers()));
+                        self.kind = Kind::Done;
+                        continue;
+                    }
+                }
             }
             shelf.equip(&mut client.buffer);
             match client.io.poll_read(cx, client.buffer.room()) {
                 Poll::Ready(Ok(0)) => {
                     client.client_ended = true;
-                    return Err(UploadError::ClientClosed);
+                    if !matches!(self.kind, Kind::Unframed) {
+                        return Err(UploadError::ClientClosed);
+                    }
                 }
                 Poll::Ready(Ok(n)) => {
                     client.buffer.filled_by(n);
                     *moved = true;
+                }
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                    return Err(UploadError::Malformed);
                 }
                 Poll::Ready(Err(_)) => return Err(UploadError::ClientReset),
                 Poll::Pending => {

@@ -23,6 +23,7 @@ fn lab() -> Lab {
         session_rate: None,
         timeouts: ClientTimeouts { request: s(5), keepalive: s(5), client: s(5), handshake: s(5), tarpit: s(5) },
         limits: HttpLimits::default(),
+        http2: Default::default(),
         trusted_proxies: vec![],
         forward: ForwardFields { x_for: true, x_proto: true, x_port: true, forwarded: false },
         request_id: RequestIdSpec { header: None, respond: false },

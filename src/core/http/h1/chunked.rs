@@ -285,7 +285,7 @@ const HEAD_ONLY: [&[u8]; 38] = [
 
 /// Whether a trailer of that name is passed on. Underscores are refused: servers that turn them into hyphens would see
 /// one of the names above.
-fn may_be_trailer(name: &[u8]) -> bool {
+pub fn may_be_trailer(name: &[u8]) -> bool {
     let starts = |prefix: &[u8]| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
     Known::of(name) == Known::Other
         && !name.contains(&b'_')

@@ -349,16 +349,18 @@ fn normal_form(head: &Head, target: &[u8]) -> Result<Option<Vec<u8>>, Trouble> {
     match uri::normalise(target) {
         Ok(std::borrow::Cow::Borrowed(_)) => Ok(None),
         Ok(std::borrow::Cow::Owned(normal)) => Ok(Some(normal)),
-        Err((trouble, at)) => {
-            let reason = match trouble {
-                UriTrouble::NoPath => RejectReason::TargetForm,
-                UriTrouble::Byte => RejectReason::TargetByte,
-                UriTrouble::Fragment => RejectReason::TargetFragment,
-                UriTrouble::Percent => RejectReason::TargetPercent,
-                UriTrouble::Nul => RejectReason::TargetNul,
-            };
-            Err((reason, head.offset_of(head.target()) + at))
-        }
+        Err((trouble, at)) => Err((reason_of(trouble), head.offset_of(head.target()) + at)),
+    }
+}
+
+/// The rule that a target breaks.
+pub(in crate::core::http) fn reason_of(trouble: UriTrouble) -> RejectReason {
+    match trouble {
+        UriTrouble::NoPath => RejectReason::TargetForm,
+        UriTrouble::Byte => RejectReason::TargetByte,
+        UriTrouble::Fragment => RejectReason::TargetFragment,
+        UriTrouble::Percent => RejectReason::TargetPercent,
+        UriTrouble::Nul => RejectReason::TargetNul,
     }
 }
 

@@ -141,6 +141,16 @@ pub enum RejectReason {
     TrailersTooLarge,
     /// The body is over `body_max_bytes`.
     BodyTooLarge,
+    /// HTTP/2: a blank at an end of a field value (RFC 9113 section 8.2.1).
+    ValueBlanks,
+    /// HTTP/2: a field that belongs to an HTTP/1 connection (RFC 9113 section 8.2.2).
+    ConnectionField,
+    /// HTTP/2: an extended CONNECT for anything but `websocket` (RFC 8441).
+    ConnectProtocol,
+    /// HTTP/2: the body is not as long as `Content-Length` says.
+    LengthMismatch,
+    /// HTTP/1 where only HTTP/2 is served.
+    NotHttp2,
 }
 
 impl RejectReason {
@@ -198,6 +208,11 @@ impl RejectReason {
             ChunkEnd => (400, "chunk data not followed by CRLF"),
             TrailersTooLarge => (431, "trailers too large"),
             BodyTooLarge => (413, "body too large"),
+            ValueBlanks => (400, "blank at an end of a field value"),
+            ConnectionField => (400, "connection-specific field in HTTP/2"),
+            ConnectProtocol => (501, "extended CONNECT for an unknown protocol"),
+            LengthMismatch => (400, "body and Content-Length differ"),
+            NotHttp2 => (505, "HTTP/1 on a socket for HTTP/2"),
         }
     }
 }

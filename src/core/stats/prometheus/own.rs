@@ -95,6 +95,20 @@ fn frontends(out: &mut Writer<'_>, view: &View<'_>) {
             }
         }
     }
+    for (name, help, counter) in [
+        ("frontend_http2_glitches_total", "Mistakes of HTTP/2 clients", Counter::H2Glitches),
+        (
+            "frontend_http2_connections_expelled_total",
+            "HTTP/2 connections closed because of what their clients did",
+            Counter::H2Expelled,
+        ),
+    ] {
+        if out.family(PREFIX, name, help) {
+            for f in frontends {
+                out.sample(&labelled(&[("proxy", &f.spec.name)]), Number::Whole(f.live.counters.sum(counter)));
+            }
+        }
+    }
     let captures = frontends.iter().any(|f| !f.live.named().captured.is_empty());
     if captures && out.histograms(PREFIX, "frontend_captured_response", "Numbers in captured response fields") {
         for f in frontends {
