@@ -7,7 +7,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use arc_swap::ArcSwap;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -33,7 +32,7 @@ use crate::log::{ControlLog, LogClock, LogSetup, LogWriter, WorkerLog, system_zo
 use crate::runtime::gate::Gate;
 use crate::runtime::notify::notify;
 use crate::runtime::page::{PAGE_BACKLOG, PageRequest};
-use crate::runtime::shared::{CONTROL_BACKLOG, Shared, WorkerReport};
+use crate::runtime::shared::{CONTROL_BACKLOG, Published, Shared, WorkerReport};
 use crate::runtime::throttle::{Throttle, Throttles};
 use crate::runtime::worker::{WorkerHandle, WorkerOrder, local_runtime, spawn};
 use crate::runtime::{clock, limits};
@@ -135,7 +134,7 @@ fn start(model: Model, startup: Vec<(&'static str, Box<str>)>, descriptors: u64)
     let frontends = &model.fleet.frontends;
     let patterns = Patterns::new(model.patterns, model.fleet.backends.iter().map(|b| &*b.name));
     let shared = Arc::new(Shared {
-        snapshot: ArcSwap::new(fleet.snapshot().clone()),
+        snapshot: Published::new(fleet.snapshot().clone()),
         process,
         connections: Gate::new(limits.maxconn),
         frontend_connections: frontends.iter().map(|f| Gate::new(f.maxconn)).collect(),

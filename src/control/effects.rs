@@ -15,7 +15,7 @@ impl ControlHandle {
         match effect {
             Effect::Publish => {
                 let control = self.control.borrow();
-                control.shared.snapshot.store(control.fleet.snapshot().clone());
+                control.shared.snapshot.publish(control.fleet.snapshot().clone());
             }
             Effect::Dispatch(backend) => {
                 let control = self.control.borrow();

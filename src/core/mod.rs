@@ -23,5 +23,6 @@ pub mod route;
 pub mod server;
 pub mod stats;
 pub mod termination;
+pub mod text;
 pub mod units;
 pub mod web;

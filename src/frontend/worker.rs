@@ -159,10 +159,9 @@ impl Worker {
     /// The newest snapshot. Pinning it costs no atomic write.
     #[inline]
     pub fn snapshot(&self) -> Rc<Pinned> {
-        let newest = self.shared.snapshot.load();
         let mut pinned = self.snapshot.borrow_mut();
-        if !Arc::ptr_eq(&newest, &pinned.0) {
-            *pinned = Rc::new(Pinned(Arc::clone(&newest)));
+        if self.shared.snapshot.is_newer_than(pinned.generation) {
+            *pinned = Rc::new(Pinned(self.shared.snapshot.load_full()));
         }
         pinned.clone()
     }

@@ -1,7 +1,7 @@
 //! What all threads share: the snapshot behind its atomic pointer, process gauges, and the way to the control task.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -25,7 +25,7 @@ pub const CONTROL_BACKLOG: usize = 4096;
 #[derive(Debug)]
 pub struct Shared {
     /// What workers read; replaced by control.
-    pub snapshot: ArcSwap<Snapshot>,
+    pub snapshot: Published,
     /// Process gauges.
     pub process: Arc<ProcessLive>,
     /// Client connections allowed, process-wide.
@@ -50,6 +50,44 @@ pub struct Shared {
     pub to_control: mpsc::Sender<WorkerReport>,
     /// To the stats pages' room.
     pub to_pages: mpsc::Sender<PageRequest>,
+}
+
+/// The newest snapshot.
+#[derive(Debug)]
+pub struct Published {
+    current: ArcSwap<Snapshot>,
+    /// Of a snapshot that is there to be loaded, or of one before it.
+    generation: AtomicU64,
+}
+
+impl Published {
+    /// The first.
+    pub fn new(first: Arc<Snapshot>) -> Published {
+        Published { generation: AtomicU64::new(first.generation), current: ArcSwap::new(first) }
+    }
+
+    /// Whether there may be a newer one than that of `generation`. Costs less than looking.
+    #[inline]
+    pub fn is_newer_than(&self, generation: u64) -> bool {
+        self.generation.load(Ordering::Acquire) != generation
+    }
+
+    /// The newest, for a moment.
+    pub fn load(&self) -> arc_swap::Guard<Arc<Snapshot>> {
+        self.current.load()
+    }
+
+    /// The newest.
+    pub fn load_full(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Replaces it.
+    pub fn publish(&self, newest: Arc<Snapshot>) {
+        let generation = newest.generation;
+        self.current.store(newest);
+        self.generation.store(generation, Ordering::Release);
+    }
 }
 
 impl Shared {

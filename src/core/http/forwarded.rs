@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use super::grammar::trim;
 use super::head::{Head, Known};
 use crate::core::fleet::spec::ForwardFields;
+use crate::core::text::IpText;
 
 /// Addresses of `X-Forwarded-For` or elements of `Forwarded` looked at in one request; longer chains are cut there.
 pub const HOPS_MAX: usize = 64;
@@ -42,10 +43,8 @@ pub fn apply_forwarded(
     }
     let proto = if tls { "https" } else { "http" };
     let peer_ip = peer_ip.to_canonical();
-    let mut text = [0u8; 128];
     if fields.x_for {
-        let own = written(&mut text, |out| write!(out, "{peer_ip}"));
-        append(head, Known::XForwardedFor, b"X-Forwarded-For", own);
+        append(head, Known::XForwardedFor, b"X-Forwarded-For", IpText::new(peer_ip).as_bytes());
     }
     if fields.x_proto && head.known(Known::XForwardedProto).is_none() {
         head.add(b"X-Forwarded-Proto", proto.as_bytes());
@@ -54,6 +53,7 @@ pub fn apply_forwarded(
         head.add(b"X-Forwarded-Port", itoa::Buffer::new().format(local_port).as_bytes());
     }
     if fields.forwarded {
+        let mut text = [0u8; 128];
         let own = match peer_ip {
             IpAddr::V4(ip) => written(&mut text, |out| write!(out, "for={ip};proto={proto}")),
             IpAddr::V6(ip) => written(&mut text, |out| write!(out, "for=\"[{ip}]\";proto={proto}")),

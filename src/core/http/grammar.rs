@@ -74,6 +74,38 @@ pub fn is_field_value(text: &[u8]) -> bool {
     skip_value(text, 0) == text.len()
 }
 
+/// Whether two field names, or options of `Connection`, are the same but for case. Eight bytes at a time: every field of
+/// every message is compared with some name.
+#[inline]
+pub fn is_same_name(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    let (Some(first), Some(last)) = (one.first_chunk::<8>(), one.last_chunk::<8>()) else {
+        return one.iter().zip(other).all(|(a, b)| a.eq_ignore_ascii_case(b));
+    };
+    let (Some(other_first), Some(other_last)) = (other.first_chunk::<8>(), other.last_chunk::<8>()) else {
+        return false;
+    };
+    // Both ends, which for names of up to 16 bytes is all of them.
+    lower(*first) == lower(*other_first)
+        && lower(*last) == lower(*other_last)
+        && (one.len() <= 16 || one[8..].eq_ignore_ascii_case(&other[8..]))
+}
+
+/// Eight bytes, their letters in lower case.
+#[inline]
+fn lower(bytes: [u8; 8]) -> u64 {
+    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+    let word = u64::from_ne_bytes(bytes);
+    let ascii = word & (ONES * 0x7f);
+    // The high bit of each byte: set in the first from `A` on, in the second above `Z`.
+    let from_a = ascii.wrapping_add(ONES * (0x80 - b'A' as u64));
+    let above_z = ascii.wrapping_add(ONES * (0x7f - b'Z' as u64));
+    let upper = (from_a ^ above_z) & !word & (ONES * 0x80);
+    word | (upper >> 2)
+}
+
 /// Offset of the first byte from `at` on that is no token byte; the length when all are.
 #[inline]
 pub fn skip_token(buf: &[u8], at: usize) -> usize {
@@ -153,6 +185,26 @@ pub fn hex_digit(b: u8) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_the_same_whatever_their_case() {
+        // Every byte at every place of names of every length, compared as the standard library does.
+        for len in 1..=20 {
+            for at in 0..len {
+                for b in 0..=255 {
+                    let mut one = vec![b'a'; len];
+                    one[at] = b;
+                    for other in [b, b ^ 0x20, b ^ 0x80, b.wrapping_add(1)] {
+                        let mut two = vec![b'A'; len];
+                        two[at] = other;
+                        assert_eq!(is_same_name(&one, &two), one.eq_ignore_ascii_case(&two), "{one:?} {two:?}");
+                    }
+                }
+            }
+        }
+        assert!(!is_same_name(b"host", b"hos"));
+        assert!(is_same_name(b"", b""));
+    }
 
     #[test]
     fn classes_follow_the_rfcs() {

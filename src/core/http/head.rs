@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use super::grammar::is_same_name;
+
 /// Where some bytes are in the arena.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Span {
@@ -119,40 +121,47 @@ impl Known {
     /// Recognises a field name, in any case.
     #[inline]
     pub fn of(name: &[u8]) -> Known {
-        let candidates: &[(&[u8], Known)] = match name.len() {
-            2 => &[(b"te", Known::Te)],
-            4 => &[(b"host", Known::Host), (b"date", Known::Date)],
-            6 => &[(b"cookie", Known::Cookie), (b"expect", Known::Expect), (b"server", Known::Server)],
-            7 => &[(b"upgrade", Known::Upgrade), (b"trailer", Known::Trailer)],
-            9 => &[(b"forwarded", Known::Forwarded)],
-            10 => &[
-                (b"connection", Known::Connection),
-                (b"keep-alive", Known::KeepAlive),
-                (b"set-cookie", Known::SetCookie),
-            ],
-            14 => &[(b"content-length", Known::ContentLength), (b"http2-settings", Known::Http2Settings)],
-            15 => &[(b"x-forwarded-for", Known::XForwardedFor)],
-            16 => &[
-                (b"proxy-connection", Known::ProxyConnection),
-                (b"x-forwarded-port", Known::XForwardedPort),
-                (b"x-forwarded-host", Known::XForwardedHost),
-            ],
-            17 => &[(b"transfer-encoding", Known::TransferEncoding), (b"x-forwarded-proto", Known::XForwardedProto)],
-            18 => &[(b"proxy-authenticate", Known::ProxyAuthenticate)],
-            19 => &[(b"proxy-authorization", Known::ProxyAuthorization)],
-            _ => &[],
+        let Some(first) = name.first().map(u8::to_ascii_lowercase) else { return Known::Other };
+        // Length and first letter leave one name to compare with; two in one case.
+        let (text, known): (&[u8], Known) = match (name.len(), first) {
+            (2, b't') => (b"te", Known::Te),
+            (4, b'h') => (b"host", Known::Host),
+            (4, b'd') => (b"date", Known::Date),
+            (6, b'c') => (b"cookie", Known::Cookie),
+            (6, b'e') => (b"expect", Known::Expect),
+            (6, b's') => (b"server", Known::Server),
+            (7, b'u') => (b"upgrade", Known::Upgrade),
+            (7, b't') => (b"trailer", Known::Trailer),
+            (9, b'f') => (b"forwarded", Known::Forwarded),
+            (10, b'c') => (b"connection", Known::Connection),
+            (10, b'k') => (b"keep-alive", Known::KeepAlive),
+            (10, b's') => (b"set-cookie", Known::SetCookie),
+            (14, b'c') => (b"content-length", Known::ContentLength),
+            (14, b'h') => (b"http2-settings", Known::Http2Settings),
+            (15, b'x') => (b"x-forwarded-for", Known::XForwardedFor),
+            (16, b'p') => (b"proxy-connection", Known::ProxyConnection),
+            (16, b'x') => (b"x-forwarded-port", Known::XForwardedPort),
+            (17, b't') => (b"transfer-encoding", Known::TransferEncoding),
+            (17, b'x') => (b"x-forwarded-proto", Known::XForwardedProto),
+            (18, b'p') => (b"proxy-authenticate", Known::ProxyAuthenticate),
+            (19, b'p') => (b"proxy-authorization", Known::ProxyAuthorization),
+            _ => (b"", Known::Other),
         };
-        for (text, known) in candidates {
-            if name.eq_ignore_ascii_case(text) {
-                return *known;
-            }
-        }
-        if name.contains(&b'_') && ALIASED.iter().any(|text| is_alias(name, text)) {
+        if is_same_name(name, text) {
+            known
+        } else if name.len() == 16 && is_same_name(name, b"x-forwarded-host") {
+            Known::XForwardedHost
+        } else if matches!(first, b'c' | b'h' | b'k' | b'p' | b's' | b't' | b'x') && is_aliased(name) {
             Known::Alias
         } else {
             Known::Other
         }
     }
+}
+
+/// Whether it is one of [`ALIASED`] with an underscore in it. Their first letters are those that [`Known::of`] asks for.
+fn is_aliased(name: &[u8]) -> bool {
+    name.contains(&b'_') && ALIASED.iter().any(|text| is_alias(name, text))
 }
 
 /// Whether two names are one when underscores count as hyphens and case does not count.
@@ -418,7 +427,7 @@ impl Head {
         self.fields
             .iter()
             .rev()
-            .find(|f| !f.removed && self.bytes(f.name).eq_ignore_ascii_case(name))
+            .find(|f| f.name.len() == name.len() && !f.removed && is_same_name(self.bytes(f.name), name))
             .map(|f| self.bytes(f.value))
     }
 
@@ -426,7 +435,7 @@ impl Head {
     pub fn get_all<'a, 'n>(&'a self, name: &'n [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         self.fields
             .iter()
-            .filter(move |f| !f.removed && f.name.len() == name.len() && self.bytes(f.name).eq_ignore_ascii_case(name))
+            .filter(move |f| !f.removed && f.name.len() == name.len() && is_same_name(self.bytes(f.name), name))
             .map(|f| self.bytes(f.value))
     }
 
@@ -461,7 +470,7 @@ impl Head {
         let mut removed = 0;
         for i in 0..self.fields.len() {
             let f = self.fields[i];
-            if !f.removed && f.name.len() == name.len() && self.arena[f.name.range()].eq_ignore_ascii_case(name) {
+            if !f.removed && f.name.len() == name.len() && is_same_name(&self.arena[f.name.range()], name) {
                 self.fields[i].removed = true;
                 removed += 1;
             }

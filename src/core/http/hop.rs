@@ -3,7 +3,7 @@
 //! Runs after framing was decided and before anything is added, so a client cannot have our own fields removed by
 //! naming them in `Connection`. Not here: which framing and `Connection` go out; the writer of a head puts those.
 
-use super::grammar::list;
+use super::grammar::{is_same_name, list};
 use super::head::{Edit, Head, Known, is_alias};
 
 /// Removes `Connection` and the fields it names, the other hop-by-hop fields (RFC 9110 section 7.6.1), credentials for
@@ -39,8 +39,7 @@ pub fn remove_with_aliases(head: &mut Head, name: &[u8]) {
 
 /// Whether a `Connection` value holds more than the usual options, which name no field that is not removed anyway.
 fn names_fields(value: &[u8]) -> bool {
-    let usual =
-        |option: &[u8]| [&b"keep-alive"[..], b"close", b"upgrade"].iter().any(|u| option.eq_ignore_ascii_case(u));
+    let usual = |option: &[u8]| [&b"keep-alive"[..], b"close", b"upgrade"].iter().any(|u| is_same_name(option, u));
     !usual(value) && list(value).any(|option| !usual(option))
 }
 
@@ -52,11 +51,7 @@ fn remove_named_by_connection(head: &mut Head) {
     }
     head.edit_fields(|known, name, _| {
         let protected = is_protected(known, name);
-        if !protected && list(&named).any(|option| option.eq_ignore_ascii_case(name)) {
-            Edit::Remove
-        } else {
-            Edit::Keep
-        }
+        if !protected && list(&named).any(|option| is_same_name(option, name)) { Edit::Remove } else { Edit::Keep }
     });
 }
 
@@ -95,7 +90,7 @@ fn is_protected(known: Known, name: &[u8]) -> bool {
         | Known::Date
         | Known::Server
         | Known::Expect => true,
-        Known::Other => PROTECTED.iter().any(|p| name.eq_ignore_ascii_case(p)),
+        Known::Other => PROTECTED.iter().any(|p| is_same_name(name, p)),
         _ => false,
     }
 }

@@ -5,13 +5,13 @@
 //! One line per request is written on the hot path, so nothing here allocates or goes through a formatter, save an IPv6
 //! address.
 
-use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::date::DateCache;
 use super::escape::{IN_CAPTURE, IN_COOKIE, IN_REQUEST, IN_TEXT, push_escaped};
 use super::format::{LogFormat, cut};
 use super::record::{CapturedValue, Record};
+use crate::core::text::{IpText, push_number};
 
 /// Appends the line, without a line end and at most `max_bytes` long: a longer one loses the end of its request, never
 /// the closing quote.
@@ -82,25 +82,9 @@ fn push_client(client: Option<SocketAddr>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"unix:1");
         return;
     };
-    push_ip(client.ip(), out);
+    out.extend_from_slice(IpText::new(client.ip()).as_bytes());
     out.push(b':');
     push_number(client.port(), out);
-}
-
-/// Appends an address as `inet_ntop` writes it.
-pub(super) fn push_ip(ip: IpAddr, out: &mut Vec<u8>) {
-    match ip {
-        IpAddr::V4(ip) => {
-            let [a, b, c, d] = ip.octets();
-            push_number(a, out);
-            for octet in [b, c, d] {
-                out.push(b'.');
-                push_number(octet, out);
-            }
-        }
-        // Writing into a vector cannot fail.
-        IpAddr::V6(ip) => drop(write!(out, "{ip}")),
-    }
 }
 
 fn push_route(record: &Record<'_>, out: &mut Vec<u8>) {
@@ -192,14 +176,9 @@ fn push_request(record: &Record<'_>, out: &mut Vec<u8>) {
 }
 
 /// Appends a number, -1 for none.
-pub(super) fn push_or_minus_one(value: Option<impl itoa::Integer>, out: &mut Vec<u8>) {
+pub(super) fn push_or_minus_one(value: Option<impl Into<u64>>, out: &mut Vec<u8>) {
     match value {
         Some(value) => push_number(value, out),
         None => out.extend_from_slice(b"-1"),
     }
-}
-
-/// Appends a number in decimal.
-pub(super) fn push_number(value: impl itoa::Integer, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }

@@ -26,9 +26,10 @@
 use std::net::SocketAddr;
 
 use super::date::DateCache;
-use super::httplog::{FailedConnection, push_ip, push_number};
+use super::httplog::FailedConnection;
 use super::record::{CapturedValue, Record};
 use crate::core::filter::HeaderCapture;
+use crate::core::text::{IpText, push_number};
 
 /// Appends the object, without a line end. One longer than `max_bytes` gets its texts shortened, again and again by
 /// half, until it fits or only its frame is left (some 700 bytes and the names of captures, which always stay).
@@ -158,12 +159,12 @@ impl Fields<'_> {
         self.out.push(b'}');
     }
 
-    fn number(&mut self, key: &str, value: Option<impl itoa::Integer>) {
+    fn number(&mut self, key: &str, value: Option<impl Into<u64>>) {
         self.out.push(b',');
         self.first_number(key, value);
     }
 
-    fn first_number(&mut self, key: &str, value: Option<impl itoa::Integer>) {
+    fn first_number(&mut self, key: &str, value: Option<impl Into<u64>>) {
         self.first_key(key);
         match value {
             Some(value) => push_number(value, self.out),
@@ -189,7 +190,7 @@ impl Fields<'_> {
         match address {
             Some(address) => {
                 self.out.push(b'"');
-                push_ip(address.ip(), self.out);
+                self.out.extend_from_slice(IpText::new(address.ip()).as_bytes());
                 self.out.push(b'"');
             }
             None => self.out.extend_from_slice(b"null"),

@@ -144,16 +144,33 @@ impl<const FIRST: usize, const N: usize> Histogram<FIRST, N> {
 /// anything else, signs and exponents included. Further digits are cut off.
 pub fn thousandths(text: &[u8]) -> Option<u64> {
     let text = text.trim_ascii();
-    let point = text.iter().position(|b| *b == b'.');
-    let (whole, fraction) = match point {
-        Some(at) => (text.get(..at)?, text.get(at + 1..)?),
-        None => (text, &[][..]),
-    };
-    if (whole.is_empty() && fraction.is_empty()) || !whole.iter().chain(fraction).all(u8::is_ascii_digit) {
+    let mut number = 0u64;
+    let mut digits = 0usize;
+    // Digits behind the point, once there was one.
+    let mut fraction: Option<usize> = None;
+    for &b in text {
+        match (b, &mut fraction) {
+            (b'.', None) => fraction = Some(0),
+            (b'0'..=b'9', Some(n)) if *n >= 3 => *n += 1,
+            (b'0'..=b'9', _) => {
+                number = number.saturating_mul(10).saturating_add(u64::from(b - b'0'));
+                digits += 1;
+                if let Some(n) = &mut fraction {
+                    *n += 1;
+                }
+            }
+            _ => return None,
+        }
+    }
+    if digits == 0 {
         return None;
     }
-    let digits = whole.iter().copied().chain((0..3).map(|n| fraction.get(n).copied().unwrap_or(b'0')));
-    Some(digits.fold(0u64, |n, d| n.saturating_mul(10).saturating_add(u64::from(d - b'0'))))
+    Some(match fraction {
+        None | Some(0) => number.saturating_mul(1000),
+        Some(1) => number.saturating_mul(100),
+        Some(2) => number.saturating_mul(10),
+        Some(_) => number,
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Talking to a server: the request goes out, the answer comes back, whichever is ready first.
 
 use std::future::poll_fn;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,6 +20,7 @@ use crate::core::http::{Head, Version, cookie, hop};
 use crate::core::stats::counters::Counter;
 use crate::core::termination::retry::Failure;
 use crate::core::termination::{Cause, Phase};
+use crate::core::text;
 use crate::frontend::answer::reason_phrase;
 use crate::frontend::connection::{Connection, millis};
 use crate::frontend::registry::Doing;
@@ -610,7 +610,7 @@ fn take_head(side: &mut ServerSide, head: &mut Head, limits: &HttpLimits) -> Res
 pub(super) fn status_line(out: &mut Vec<u8>, head: &Head) {
     let status = head.status();
     out.extend_from_slice(b"HTTP/1.1 ");
-    let _ = write!(out, "{status}");
+    text::push_status(status, out);
     out.push(b' ');
     match head.reason() {
         b"" => out.extend_from_slice(reason_phrase(status).as_bytes()),

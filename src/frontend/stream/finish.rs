@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::{End, Epilogue, Next, Stream, Tunnel};
 use crate::core::fleet::live::BackendTimes;
 use crate::core::http::h1::{Reject, RejectReason};
+use crate::core::http::h2::BAD_PREFACE;
 use crate::core::limit::RequestEnd;
 use crate::core::log::record::{ConnectionCounts, Record, RequestLine};
 use crate::core::log::severity;
@@ -352,11 +353,22 @@ pub async fn run_tunnel(worker: &Rc<Worker>, connection: &mut Connection, tunnel
     e.close_books(worker, connection, End::new(ended.cause, Phase::Data));
 }
 
-/// A client that speaks HTTP/1 where only HTTP/2 is spoken: it is told so in the language it understands.
+/// A client that does not speak HTTP/2 where nothing else is spoken: if it speaks HTTP/1, it is told so in the language
+/// it understands.
 pub async fn refuse_http1(worker: &Rc<Worker>, connection: &mut Connection) {
     let mut stream = Stream::begin(worker, connection);
-    let end = stream.bad_request(&Reject::request(RejectReason::NotHttp2, 0));
-    let end = stream.refuse(end).await;
+    let end = match stream.read_head().await {
+        Ok(()) => {
+            let end = stream.bad_request(&Reject::request(RejectReason::NotHttp2, 0));
+            stream.refuse(end).await
+        }
+        Err(end) => {
+            stream.e.status = judge(end.cause, end.phase).status;
+            stream.e.scratch.out.extend_from_slice(BAD_PREFACE);
+            let _ = stream.write_out(end.phase).await;
+            end
+        }
+    };
     stream.finish(end);
 }
 

@@ -13,7 +13,7 @@ pub(super) fn observe(live: &FrontendLive, shard: Shard, spec: &CaptureSpec, val
     for (n, ((value, capture), numbers)) in values.iter().zip(&spec.response).zip(&named.captured).enumerate() {
         let is_cut = n >= 64 || cut >> n & 1 == 1;
         // A reload may have changed the captures since this request began.
-        if value.is_empty() || is_cut || !numbers.header.eq_ignore_ascii_case(&capture.header) {
+        if value.is_empty() || is_cut || numbers.header != capture.header {
             continue;
         }
         if let Some(number) = thousandths(value) {

@@ -15,6 +15,7 @@ use crate::core::pattern::RequestFacts;
 use crate::core::route::{self, FixedAnswer, RouteAction, RouteFacts};
 use crate::core::stats::counters::Counter;
 use crate::core::termination::{Cause, Phase};
+use crate::core::text;
 use crate::core::web::{Page, target};
 use crate::frontend::connection::millis;
 use crate::frontend::registry::Doing;
@@ -345,9 +346,8 @@ fn take_or_make_id(rng: &mut fastrand::Rng, spec: &RequestIdSpec, trusted: bool,
             return;
         }
     }
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     for word in [rng.u64(..), rng.u64(..)] {
-        scratch.id.extend((0..16).rev().map(|i| HEX[(word >> (i * 4)) as usize & 15]));
+        scratch.id.extend_from_slice(&text::hex(word));
     }
 }
 

@@ -4,7 +4,7 @@
 //! counted by the caller.
 
 use super::reject::{Reject, RejectReason};
-use crate::core::http::grammar::{is_token, list, parse_length, trim};
+use crate::core::http::grammar::{is_same_name, is_token, list, parse_length, trim};
 use crate::core::http::head::{Head, Known, Version};
 use crate::core::http::host::{self, Authority};
 use crate::core::http::uri::{self, UriTrouble};
@@ -269,11 +269,11 @@ impl Connection {
     fn observe(&mut self, value: &[u8]) {
         for option in list(value) {
             self.options = self.options.saturating_add(1);
-            if option.eq_ignore_ascii_case(b"close") {
+            if is_same_name(option, b"close") {
                 self.close = true;
-            } else if option.eq_ignore_ascii_case(b"keep-alive") {
+            } else if is_same_name(option, b"keep-alive") {
                 self.keep_alive = true;
-            } else if option.eq_ignore_ascii_case(b"upgrade") {
+            } else if is_same_name(option, b"upgrade") {
                 self.upgrade = true;
             } else if !is_token(option) {
                 // Unreadable: closing is right whatever was meant.

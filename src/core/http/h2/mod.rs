@@ -18,6 +18,9 @@ pub use watch::{FrameWatch, Seen};
 /// What a client says first on a connection that is to be HTTP/2 (RFC 9113 section 3.4).
 pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// What a client is told that begins in no language we know: empty SETTINGS, and GOAWAY with PROTOCOL_ERROR.
+pub const BAD_PREFACE: &[u8; 26] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x01";
+
 /// Limits on HTTP/2 connections of clients, each with a default (`http2`). What holds for heads and bodies of any
 /// version is in [`crate::core::fleet::spec::HttpLimits`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

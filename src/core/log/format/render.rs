@@ -6,8 +6,9 @@ use super::variable::{Flags, Variable};
 use super::{LineFormat, Piece, cut};
 use crate::core::log::date::DateCache;
 use crate::core::log::escape::{self, HEX, push_escaped};
-use crate::core::log::httplog::{push_ip, push_number, push_or_minus_one};
+use crate::core::log::httplog::push_or_minus_one;
 use crate::core::log::record::{CapturedValue, Record};
+use crate::core::text::{IpText, push_number};
 
 /// What a line says of the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,7 +194,7 @@ impl Line<'_, '_> {
             None => self.text(b"", escape::IN_TEXT, flags),
             Some(None) => self.text(b"unix", escape::IN_TEXT, flags),
             Some(Some(address)) => self.quoted(flags, |out| match (flags.hex, address.ip()) {
-                (false, ip) => push_ip(ip, out),
+                (false, ip) => out.extend_from_slice(IpText::new(ip).as_bytes()),
                 (true, IpAddr::V4(ip)) => push_hex(&ip.octets(), out),
                 (true, IpAddr::V6(ip)) => push_hex(&ip.octets(), out),
             }),
