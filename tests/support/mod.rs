@@ -3,8 +3,8 @@
 //! Reading order: [`site`] (a whole set-up in a few lines), [`lab`] (the one HAProxy was recorded with), [`proxy`] (the
 //! running binary), [`origin`] (scripted servers), [`client`] (raw clients), [`message`] (HTTP bytes as both read them),
 //! [`logs`] and [`httplog`] (what reached syslog), [`rsyslog`] (a real receiver), [`stats`] (the CSV), [`certificates`],
-//! [`tools`] (programs of Debian packages), [`webdriver`] (a browser), [`websocket`] (its frames, byte by
-//! byte), [`ports`].
+//! [`tools`] (programs of Debian packages), [`webdriver`] (a browser), [`websocket`] and [`h2_raw`] (their
+//! frames, byte by byte), [`ports`].
 //!
 //! Blocking sockets and threads throughout: a test reads from top to bottom. Nothing here waits a fixed time; every
 //! wait is for a condition, under a deadline ([`eventually`]).
@@ -12,7 +12,14 @@
 pub mod certificates;
 pub mod client;
 pub mod gate;
+#[allow(dead_code, reason = "tests/integration alone uses it")]
 pub mod h2;
+#[allow(dead_code, reason = "tests/h2 alone uses it")]
+pub mod h2_frame;
+#[allow(dead_code, reason = "tests/h2 alone uses it")]
+pub mod h2_raw;
+#[allow(dead_code, reason = "tests/h2 alone uses it")]
+pub mod hpack;
 pub mod httplog;
 #[allow(dead_code, reason = "tests/tools alone uses it")]
 pub mod lab;
