@@ -206,11 +206,12 @@ fn bombs_that_are_held() {
 #[test]
 fn questions_without_end() {
     let origin = cases::origin();
-    let floods: [(&str, Frame); 4] = [
+    let floods: [(&str, Frame); 5] = [
         ("pings", Frame::ping([7; 8])),
         ("settings", Frame::settings(&[(setting::ENABLE_PUSH, 0)])),
         ("empty settings", Frame::settings(&[])),
         ("priorities", Frame::priority(9, 0, false, 16)),
+        ("answers nobody asked for", Frame::new(kind::PING, flag::ACK, 0, [7; 8])),
     ];
     for (what, frame) in floods {
         besiege(cases::site(&origin), &origin, |site| {
@@ -232,6 +233,9 @@ fn questions_without_end() {
             }
             let code = client.farewells.last().copied();
             assert!(code.is_none_or(|code| code == code::ENHANCE_YOUR_CALM), "{what}: {code:?}");
+            // Nobody fills a disk with what is said of it.
+            let lines = site.output().lines().count();
+            assert!(lines < 20, "{what}: {lines} lines, the last {:?}", site.output().lines().last());
         });
     }
 }
