@@ -36,7 +36,7 @@ use crate::runtime::shared::{CONTROL_BACKLOG, Published, Shared, WorkerReport};
 use crate::runtime::throttle::{Throttle, Throttles};
 use crate::runtime::worker::{WorkerHandle, WorkerOrder, local_runtime, spawn};
 use crate::runtime::{clock, limits};
-use crate::tls::{Certificates, MonotonicClock, Resumption, acceptor};
+use crate::tls::{Certificates, Connectors, MonotonicClock, Resumption, acceptor};
 use crate::web::PageServer;
 
 /// How often the workers are looked at.
@@ -108,6 +108,7 @@ fn start(model: Model, startup: Vec<(&'static str, Box<str>)>, descriptors: u64)
     let (log_writer, worker_logs, log) =
         LogWriter::start(&model.global.logs, log_setup(threads, &process)).context("cannot start logging")?;
     let resumption = resumption(&model)?;
+    let connectors = connectors(&model)?;
     let mut certificates = Certificates::new();
     let mut contexts = bind_contexts(&model, &resumption, &mut certificates)?;
     let (listeners, listening) = open_binds(&model.binds, threads)?;
@@ -156,7 +157,7 @@ fn start(model: Model, startup: Vec<(&'static str, Box<str>)>, descriptors: u64)
         to_control,
         to_pages,
     });
-    let (workers, handles) = spawn_workers(&shared, contexts, listeners, worker_logs)?;
+    let (workers, handles) = spawn_workers(&shared, contexts, listeners, worker_logs, &connectors)?;
     let control = ControlParts {
         fleet,
         patterns,
@@ -170,6 +171,7 @@ fn start(model: Model, startup: Vec<(&'static str, Box<str>)>, descriptors: u64)
         global: model.global,
         descriptors,
         certificates,
+        connectors,
         startup,
         binds,
     };
@@ -192,6 +194,19 @@ fn resumption(model: &Model) -> Result<Arc<Resumption>> {
     let started = clock::now();
     let clock: MonotonicClock = Arc::new(move || clock::now().saturating_duration_since(started));
     Ok(Resumption::new(&model.global.tls, clock)?)
+}
+
+/// Makes the connector of every server now, so that a file that cannot be used ends the start.
+fn connectors(model: &Model) -> Result<Arc<Connectors>> {
+    let connectors = Connectors::new();
+    let now = clock::now();
+    for server in model.fleet.backends.iter().flat_map(|backend| &backend.servers) {
+        let check = server.check.iter().filter_map(|check| check.tls.as_ref());
+        for settings in server.tls.settings().into_iter().chain(check) {
+            connectors.get(settings, now).with_context(|| format!("server {}: cannot speak TLS", settings.owner))?;
+        }
+    }
+    Ok(Arc::new(connectors))
 }
 
 /// What every worker needs to know of each bind.
@@ -276,6 +291,7 @@ fn spawn_workers(
     contexts: Vec<BindContext>,
     listeners: Vec<Vec<OpenListener>>,
     logs: Vec<WorkerLog>,
+    connectors: &Arc<Connectors>,
 ) -> Result<(Vec<WorkerHandle>, Vec<JoinHandle<()>>)> {
     let mut handles = Vec::new();
     let mut orders = Vec::new();
@@ -299,6 +315,7 @@ fn spawn_workers(
             binds,
             peers: handles.clone(),
             orders,
+            connectors: connectors.clone(),
             seed: fastrand::u64(..),
         };
         threads.push(spawn(format!("worker-{index}"), move || worker::run(parts))?);

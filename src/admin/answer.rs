@@ -186,6 +186,12 @@ fn change_server(
         ServerChange::AgentHealth(up) => Event::OrderAgent { server, order: AgentOrder::Health { up, by } },
         ServerChange::AgentTarget { ip, port } => Event::OrderAgent { server, order: AgentOrder::Target { ip, port } },
         ServerChange::AgentSend(send) => Event::OrderAgent { server, order: AgentOrder::Send(send.into()) },
+        ServerChange::Tls(on) => {
+            orders.fleet().may_set_tls(server)?;
+            let Some(on) = on else { return refuse(texts::SERVER_TLS_EXPECTED) };
+            orders.apply(Event::SetTls { server, on, by })?;
+            return Ok(line(texts::SERVER_TLS_UPDATED));
+        }
         ServerChange::Name(name) => {
             let told = orders.fleet().describe_name_change(server, &name)?;
             orders.apply(Event::SetName { server, name: name.into(), by })?;

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use tokio::net::{TcpSocket, UnixStream};
 
+use super::ServerIo;
 use crate::core::fleet::snapshot::ConnectTo;
 use crate::runtime::socket::Socket;
+use crate::tls::HandshakeError;
+use crate::tls::connector::ConnectorError;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +24,18 @@ pub enum ConnectError {
     /// Out of descriptors or local ports.
     #[error("no local resources for a connection")]
     Exhausted(#[source] io::Error),
+    /// The TLS connection stands, but HTTP/2 was not agreed on.
+    #[error("the server does not offer HTTP/2 (ALPN `h2`)")]
+    Alpn,
+    /// It stands, but what the server says on it is not HTTP/2.
+    #[error("the server does not speak HTTP/2 here")]
+    Http2(#[source] ::h2::Error),
+    /// The TLS handshake came to nothing, or took too long.
+    #[error("TLS handshake failed")]
+    Tls(#[source] HandshakeError),
+    /// TLS cannot be spoken as configured: its files cannot be used any more.
+    #[error("TLS cannot be set up")]
+    Connector(#[source] ConnectorError),
 }
 
 /// Connects within `timeout`, from one of `sources` if there are any. The kernel chooses the local port as late as
@@ -30,7 +45,7 @@ pub async fn connect(
     sources: &[IpAddr],
     turn: usize,
     timeout: Duration,
-) -> Result<Socket, ConnectError> {
+) -> Result<ServerIo, ConnectError> {
     let attempt = async {
         match to {
             ConnectTo::Ip(address) => Ok(Socket::Tcp(tcp_socket(*address, sources, turn)?.connect(*address).await?)),
@@ -38,7 +53,7 @@ pub async fn connect(
         }
     };
     match tokio::time::timeout(timeout, attempt).await {
-        Ok(Ok(socket)) => Ok(socket),
+        Ok(Ok(socket)) => Ok(ServerIo::Plain(socket)),
         Ok(Err(error)) => Err(classify(error)),
         Err(_) => Err(ConnectError::Timeout),
     }

@@ -2,14 +2,16 @@
 
 use std::time::Instant;
 
+use super::ServerIo;
+use super::h2::Connections;
+use super::io::Fit;
 use crate::core::fleet::snapshot::{ConnectTo, ServerView};
 use crate::core::fleet::spec::{PoolSpec, ServerId};
-use crate::runtime::socket::Socket;
 
 /// A kept connection.
 #[derive(Debug)]
 struct Idle {
-    socket: Socket,
+    io: ServerIo,
     to: ConnectTo,
     until: Instant,
 }
@@ -38,7 +40,7 @@ impl Shelf {
     }
 
     fn drop_at(&mut self, position: usize) {
-        self.idle.swap_remove(position);
+        self.idle.swap_remove(position).io.close();
         self.fell();
     }
 
@@ -53,6 +55,8 @@ impl Shelf {
 #[derive(Debug, Default)]
 pub struct Pool {
     shelves: Vec<Vec<Shelf>>,
+    /// Connections that carry many requests.
+    pub h2: Connections,
 }
 
 impl Pool {
@@ -68,43 +72,52 @@ impl Pool {
         &mut servers[server]
     }
 
-    /// The connection used last that is still open and leads to where the server is now.
-    pub fn take(&mut self, server: &ServerView, now: Instant) -> Option<Socket> {
+    /// The connection used last that is still open, leads to where the server is now and may carry a request for `host`.
+    pub fn take(&mut self, server: &ServerView, host: Option<&str>, now: Instant) -> Option<ServerIo> {
         let to = server.address.as_ref()?;
         let shelf = self.shelf(server.id);
         shelf.belong_to(server);
-        while let Some(idle) = shelf.idle.pop() {
-            shelf.fell();
-            if idle.until > now && idle.to == *to && idle.socket.is_quiet() {
-                return Some(idle.socket);
+        for at in (0..shelf.idle.len()).rev() {
+            let idle = &mut shelf.idle[at];
+            let leads_there = idle.until > now && idle.to == *to;
+            let fit = if leads_there { idle.io.fit(server.tls.as_ref(), host) } else { Fit::No };
+            match fit {
+                Fit::Yes if idle.io.is_quiet() => {
+                    shelf.fell();
+                    return Some(shelf.idle.swap_remove(at).io);
+                }
+                Fit::OtherHost => {}
+                _ => shelf.drop_at(at),
             }
         }
         None
     }
 
     /// Keeps a clean connection, unless there are enough.
-    pub fn keep(&mut self, server: &ServerView, to: &ConnectTo, socket: Socket, spec: PoolSpec, now: Instant) {
-        if server.address.as_ref() != Some(to) || !server.accepts_persistent {
-            return;
+    pub fn keep(&mut self, server: &ServerView, to: &ConnectTo, io: ServerIo, spec: PoolSpec, now: Instant) {
+        let fits = server.address.as_ref() == Some(to) && io.fit(server.tls.as_ref(), None) != Fit::No;
+        if !fits || !server.accepts_persistent {
+            return io.close();
         }
         let shelf = self.shelf(server.id);
         shelf.belong_to(server);
         if shelf.idle.len() >= spec.max_idle as usize {
-            return;
+            return io.close();
         }
         if shelf.gauge.is_none() {
             shelf.gauge = Some(server.live.clone());
         }
         server.live.idle.rise();
-        shelf.idle.push(Idle { socket, to: to.clone(), until: now + spec.idle_timeout });
+        shelf.idle.push(Idle { io, to: to.clone(), until: now + spec.idle_timeout });
     }
 
     /// Closes what is over its time, and what the server has closed.
     pub fn sweep(&mut self, now: Instant) {
+        self.h2.sweep(now);
         for shelf in self.shelves.iter_mut().flatten() {
             let mut i = 0;
             while i < shelf.idle.len() {
-                if shelf.idle[i].until <= now || !shelf.idle[i].socket.is_quiet() {
+                if shelf.idle[i].until <= now || !shelf.idle[i].io.is_quiet() {
                     shelf.drop_at(i);
                 } else {
                     i += 1;
@@ -117,5 +130,6 @@ impl Pool {
     pub fn close(&mut self, id: ServerId) {
         let shelf = self.shelf(id);
         shelf.clear();
+        self.h2.close(id);
     }
 }

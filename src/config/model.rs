@@ -11,6 +11,7 @@ use crate::core::fleet::spec::{FleetSpec, FrontendIndex};
 pub use crate::core::limit::process::ProcessLimits;
 pub use crate::core::log::format::LogFormat;
 use crate::core::pattern::PatternSpec;
+pub use crate::core::tls::names::TlsVersion;
 
 /// A configuration that cannot be wrong.
 #[derive(Debug, Clone)]
@@ -230,13 +231,4 @@ pub struct BindTls {
     pub max_version: TlsVersion,
     /// Versions of HTTP offered, the preferred one first; HTTP/2 and HTTP/1.1 by default.
     pub alpn: Vec<HttpVersion>,
-}
-
-/// TLS versions that exist here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TlsVersion {
-    /// 1.2
-    V1_2,
-    /// 1.3
-    V1_3,
 }

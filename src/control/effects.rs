@@ -25,8 +25,9 @@ impl ControlHandle {
             }
             Effect::Probe { server, ticket, to, check } => {
                 let this = self.clone();
+                let connectors = self.control.borrow().connectors.clone();
                 tokio::task::spawn_local(async move {
-                    let outcome = health::probe(&check, &to).await;
+                    let outcome = health::probe(&check, &to, &connectors).await;
                     this.tell(Event::Checked { server, ticket, outcome });
                 });
             }

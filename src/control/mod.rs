@@ -30,7 +30,7 @@ use crate::runtime::clock;
 use crate::runtime::notify::notify;
 use crate::runtime::shared::{BadMessage, Shared, WorkerReport};
 use crate::runtime::worker::WorkerHandle;
-use crate::tls::{Certificates, Resumption};
+use crate::tls::{Certificates, Connectors, Resumption};
 
 use self::state_file::StateFile;
 
@@ -58,6 +58,7 @@ pub struct Control {
     idleness: facts::Idleness,
     ready: bool,
     certificates: Certificates,
+    connectors: Arc<Connectors>,
     events: remembered::Events,
     startup: Vec<(&'static str, Box<str>)>,
     binds: Vec<(Box<str>, SocketAddr)>,
@@ -97,6 +98,8 @@ pub struct ControlParts {
     pub listeners: u32,
     /// The certificates of every bind.
     pub certificates: Certificates,
+    /// TLS to servers.
+    pub connectors: Arc<Connectors>,
     /// What was said at the start, for `show startup-logs`: severity word and text.
     pub startup: Vec<(&'static str, Box<str>)>,
     /// The frontend and address of every bind on TCP.
@@ -130,6 +133,7 @@ impl ControlHandle {
             idleness: facts::Idleness::new(now),
             ready: false,
             certificates: parts.certificates,
+            connectors: parts.connectors,
             events: remembered::Events::default(),
             startup: parts.startup,
             binds: parts.binds,
@@ -143,6 +147,7 @@ impl ControlHandle {
 
     /// Lets something happen.
     pub fn apply(&self, event: Event) -> Result<(), Refusal> {
+        self.control.borrow().may_connect(&event)?;
         let effects = self.control.borrow_mut().fleet.apply(event, clock::now())?;
         self.carry_out(effects);
         Ok(())
@@ -230,6 +235,16 @@ impl ControlHandle {
 }
 
 impl Control {
+    /// Refuses a new server whose files for TLS cannot be used.
+    fn may_connect(&self, event: &Event) -> Result<(), Refusal> {
+        let Event::AddServer { spec, .. } = event else { return Ok(()) };
+        let check = spec.check.iter().filter_map(|check| check.tls.as_ref());
+        for settings in spec.tls.settings().into_iter().chain(check) {
+            self.connectors.get(settings, clock::now()).map_err(|error| Refusal(format!("{error}.")))?;
+        }
+        Ok(())
+    }
+
     /// One line on how everything is, for `systemctl status`.
     fn status_line(&self) -> String {
         let backends = self.fleet.backends();

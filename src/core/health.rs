@@ -2,12 +2,16 @@
 //!
 //! How a result moves a server's state lives in [`crate::core::server`]; when the next check is due is decided by
 //! [`crate::core::fleet`]; the sockets are in `crate::health`. Agents, which are asked how a server wants to be treated,
-//! are in [`agent`].
+//! are in [`agent`], the messages of gRPC checks in [`grpc`].
 
 pub mod agent;
+pub mod grpc;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::core::tls::ServerTls;
 
 /// One server's health check, as configured (`health_check`). HAProxy: `option httpchk`, `check`, `inter`, `rise`, `fall`.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,8 +34,25 @@ pub struct CheckSpec {
     pub address: Option<IpAddr>,
     /// Checked at this port instead of the server's.
     pub port: Option<u16>,
-    /// Checked over TLS.
-    pub tls: Option<CheckTls>,
+    /// Checked over TLS: as the server is spoken to, or otherwise.
+    pub tls: Option<Arc<ServerTls>>,
+}
+
+impl CheckSpec {
+    /// Has it made in what is spoken to the server: its HTTP request, and what is offered in TLS.
+    pub fn speak(&mut self, h2: bool) {
+        let over_h2 = match &mut self.kind {
+            CheckKind::Tcp => h2,
+            CheckKind::Http(request) => {
+                request.h2 = h2;
+                h2
+            }
+            CheckKind::Grpc(_) => true,
+        };
+        if let Some(tls) = &mut self.tls {
+            ServerTls::offer_h2(tls, over_h2);
+        }
+    }
 }
 
 /// What a check asks.
@@ -39,8 +60,10 @@ pub struct CheckSpec {
 pub enum CheckKind {
     /// The connection (and the TLS handshake, if any) succeeding is enough.
     Tcp,
-    /// One HTTP/1.1 request; redirects are never followed.
+    /// One HTTP request; redirects are never followed.
     Http(HttpCheck),
+    /// One call of `grpc.health.v1.Health/Check` over HTTP/2; only `SERVING` passes.
+    Grpc(GrpcCheck),
 }
 
 /// The request of an HTTP check and what its answer must be.
@@ -61,6 +84,17 @@ pub struct HttpCheck {
     /// A 404 from a server that is up takes it out of load balancing instead of failing the check (`NOLB`). HAProxy:
     /// `http-check disable-on-404`.
     pub disable_on_404: bool,
+    /// It is sent over HTTP/2, as requests to that server are (`proto`).
+    pub h2: bool,
+}
+
+/// The call of a gRPC check (`health_check.grpc`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrpcCheck {
+    /// The service asked for; empty for the server as a whole.
+    pub service: Box<str>,
+    /// The `:authority`; the server's address when absent.
+    pub host: Option<Box<str>>,
 }
 
 impl PartialEq for HttpCheck {
@@ -71,19 +105,9 @@ impl PartialEq for HttpCheck {
             && self.headers == other.headers
             && self.expect == other.expect
             && self.disable_on_404 == other.disable_on_404
+            && self.h2 == other.h2
             && self.body.as_ref().map(|r| r.as_str()) == other.body.as_ref().map(|r| r.as_str())
     }
-}
-
-/// TLS of a check.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckTls {
-    /// Server name sent and, when verifying, expected in the certificate.
-    pub server_name: Option<Box<str>>,
-    /// Whether the certificate chain must lead to a trusted root.
-    pub verify: bool,
-    /// PEM bundle of trusted roots; the system's when absent.
-    pub ca_file: Option<std::path::PathBuf>,
 }
 
 /// What became of one check. HAProxy: `check_status`, `check_code`, `check_duration`, `last_chk`.

@@ -24,5 +24,6 @@ pub mod server;
 pub mod stats;
 pub mod termination;
 pub mod text;
+pub mod tls;
 pub mod units;
 pub mod web;

@@ -2,19 +2,16 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::AsyncWrite;
-
 use super::client::Client;
 use super::registry::StreamEntry;
+use crate::backend::ServerIo;
 use crate::core::termination::Cause;
 use crate::runtime::buffer::{Buffer, BufferShelf};
 use crate::runtime::clock;
 use crate::runtime::deadline::Deadline;
-use crate::runtime::socket::Socket;
 
 /// One end of a tunnel.
 trait End {
@@ -39,18 +36,22 @@ impl End for Client {
     }
 }
 
-impl End for Socket {
+impl End for ServerIo {
     fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.poll_read_slice(cx, room)
+        match self.poll_read_slice(cx, room) {
+            // What is spoken in a tunnel has ends of its own: a close without close_notify is a close.
+            Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(0)),
+            polled => polled,
+        }
     }
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(self).poll_write(cx, bytes)
+        ServerIo::poll_write(self, cx, bytes)
     }
-    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ServerIo::poll_flush(self, cx)
     }
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self).poll_shutdown(cx)
+        ServerIo::poll_shutdown(self, cx)
     }
 }
 
@@ -146,7 +147,7 @@ pub struct TunnelEnd {
 #[allow(clippy::too_many_arguments)]
 pub async fn run(
     client: &mut Client,
-    server: &mut Socket,
+    server: &mut ServerIo,
     early_client: Buffer,
     early_server: Buffer,
     shelf: &BufferShelf,

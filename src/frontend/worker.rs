@@ -35,6 +35,7 @@ use crate::runtime::shared::Shared;
 use crate::runtime::socket::Socket;
 use crate::runtime::throttle::Throttles;
 use crate::runtime::worker::{Handover, WorkerHandle, WorkerOrder};
+use crate::tls::Connectors;
 
 /// How long log lines wait for company.
 const LOG_FLUSH: Duration = Duration::from_millis(10);
@@ -103,6 +104,8 @@ pub struct WorkerParts {
     pub peers: Vec<WorkerHandle>,
     /// Its orders.
     pub orders: mpsc::UnboundedReceiver<WorkerOrder>,
+    /// TLS to servers.
+    pub connectors: Arc<Connectors>,
     /// Seed of its random generator.
     pub seed: u64,
 }
@@ -131,6 +134,8 @@ pub struct Worker {
     pub shelf: BufferShelf,
     /// Idle server connections.
     pub pool: RefCell<Pool>,
+    /// TLS to servers.
+    pub connectors: Arc<Connectors>,
     /// Log lines; added by [`Worker::with_log`].
     log: RefCell<WorkerLog>,
     /// What the log targets' formats show that has to be found out for them.
@@ -222,7 +227,7 @@ impl Worker {
 
 /// Runs a worker to its end.
 pub async fn run(parts: WorkerParts) {
-    let WorkerParts { index, shared, log, binds, peers, mut orders, seed } = parts;
+    let WorkerParts { index, shared, log, binds, peers, mut orders, connectors, seed } = parts;
     let mut contexts = Vec::with_capacity(binds.len());
     let mut doors = Vec::with_capacity(binds.len());
     for (context, listener) in binds {
@@ -245,6 +250,7 @@ pub async fn run(parts: WorkerParts) {
         shared,
         shelf: BufferShelf::default(),
         pool: RefCell::new(Pool::default()),
+        connectors,
         log_wants: log.wants(),
         log: RefCell::new(log),
         log_waits: Notify::new(),

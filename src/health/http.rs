@@ -12,8 +12,9 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::ext::ReasonPhrase;
-use hyper::header::{CONNECTION, HOST, HeaderName, HeaderValue, USER_AGENT};
+use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Request, Response};
+use regex::bytes::Regex;
 
 use super::hyper_io::HyperIo;
 use super::{Transport, Verdict, phrase};
@@ -21,10 +22,10 @@ use crate::core::fleet::snapshot::ConnectTo;
 use crate::core::health::{CheckStatus, HttpCheck};
 
 /// Most of an answer's head that is read.
-const HEAD_MAX_BYTES: usize = 64 * 1024;
+pub(super) const HEAD_MAX_BYTES: usize = 64 * 1024;
 
 /// Most of a body that is searched.
-const BODY_MAX_BYTES: usize = 64 * 1024;
+pub(super) const BODY_MAX_BYTES: usize = 64 * 1024;
 
 /// HAProxy's words for a body without the expected text.
 const BODY_MISMATCH: &str = "HTTP content check did not match";
@@ -65,30 +66,42 @@ pub(super) async fn exchange(
 
     let status = response.status().as_u16();
     code.set(Some(status));
-    if !check.expect.iter().any(|(low, high)| (*low..=*high).contains(&status)) {
-        if check.disable_on_404 && status == 404 {
-            let text = reason(&response);
-            return Verdict { code: Some(status), ..Verdict::new(CheckStatus::L7OkConditional, &text) };
-        }
-        return Verdict { code: Some(status), ..Verdict::new(CheckStatus::L7Status, &reason(&response)) };
-    }
-    let passed = Verdict { code: Some(status), ..Verdict::new(CheckStatus::L7Ok, "") };
-    let Some(expected) = &check.body else {
-        return passed;
+    let expected = match judge(check, status, &reason(&response)) {
+        Ok(None) => return judge_body(None, status, &[]),
+        Ok(expected) => expected,
+        Err(verdict) => return verdict,
     };
     match alongside(connection.as_mut(), &mut failure, read_body(response.into_body())).await {
-        Ok(body) if expected.is_match(&body) => passed,
-        Ok(_) => Verdict { code: Some(status), ..Verdict::new(CheckStatus::L7Status, BODY_MISMATCH) },
+        Ok(body) => judge_body(expected, status, &body),
         Err(error) => bad(&error),
     }
+}
+
+/// Judges a status. `Ok` when it passes, with what the body must contain.
+pub(super) fn judge<'c>(check: &'c HttpCheck, status: u16, reason: &str) -> Result<Option<&'c Regex>, Verdict> {
+    if check.expect.iter().any(|(low, high)| (*low..=*high).contains(&status)) {
+        return Ok(check.body.as_ref());
+    }
+    let kind = match check.disable_on_404 && status == 404 {
+        true => CheckStatus::L7OkConditional,
+        false => CheckStatus::L7Status,
+    };
+    Err(Verdict { code: Some(status), ..Verdict::new(kind, reason) })
+}
+
+/// Judges the body of an answer whose status passes.
+pub(super) fn judge_body(expected: Option<&Regex>, status: u16, body: &[u8]) -> Verdict {
+    let (kind, text) = match expected {
+        Some(expected) if !expected.is_match(body) => (CheckStatus::L7Status, BODY_MISMATCH),
+        _ => (CheckStatus::L7Ok, ""),
+    };
+    Verdict { code: Some(status), ..Verdict::new(kind, text) }
 }
 
 fn request(check: &HttpCheck, over_tls: bool, to: &ConnectTo) -> Result<Request<Empty<Bytes>>, http::Error> {
     let mut request = Request::builder().method(&*check.method).uri(&*check.path).body(Empty::new())?;
     let fields = request.headers_mut();
-    for (name, value) in &check.headers {
-        fields.append(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_bytes(value.as_bytes())?);
-    }
+    set_fields(fields, &check.headers)?;
     if !fields.contains_key(HOST) {
         let host = match &check.host {
             Some(host) => host.to_string(),
@@ -101,8 +114,19 @@ fn request(check: &HttpCheck, over_tls: bool, to: &ConnectTo) -> Result<Request<
     Ok(request)
 }
 
+/// Puts in the fields of a check; one that is there already gives way.
+pub(super) fn set_fields(fields: &mut HeaderMap, of_check: &[(Box<str>, Box<str>)]) -> Result<(), http::Error> {
+    for (name, _) in of_check {
+        fields.remove(HeaderName::from_bytes(name.as_bytes())?);
+    }
+    for (name, value) in of_check {
+        fields.append(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_bytes(value.as_bytes())?);
+    }
+    Ok(())
+}
+
 /// The server's address as a `Host` field, without the port when it is the scheme's own.
-fn authority(over_tls: bool, to: &ConnectTo) -> String {
+pub(super) fn authority(over_tls: bool, to: &ConnectTo) -> String {
     let usual = if over_tls { 443 } else { 80 };
     match to {
         ConnectTo::Ip(address) if address.port() != usual => address.to_string(),
@@ -177,7 +201,7 @@ fn explain(error: &hyper::Error, something_came: bool) -> String {
     }
 }
 
-fn closed(something_came: bool) -> &'static str {
+pub(super) fn closed(something_came: bool) -> &'static str {
     if something_came {
         "Connection closed before the end of the response"
     } else {

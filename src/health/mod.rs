@@ -1,28 +1,28 @@
 //! Probing servers: one check asked over the wire, and what came of it as a value.
 //!
-//! [`probe`] connects, does the TLS handshake if the check asks for one, sends one HTTP/1.1 request if it is an HTTP
-//! check, and reads no more of the answer than it has to judge. It never follows a redirect and never reuses a
+//! [`probe`] connects, does the TLS handshake if the check asks for one, sends one HTTP request or gRPC call if the check
+//! has one, and reads no more of the answer than it has to judge. It never follows a redirect and never reuses a
 //! connection. [`agent`] asks an agent. When a check is due, and how results move a server's state, is decided in `core`; this room runs on the
 //! control thread, where tasks are local.
 
 use std::cell::Cell;
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::{DnsName, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, UnixStream};
-use tokio_rustls::TlsConnector;
 
 use crate::core::fleet::snapshot::ConnectTo;
-use crate::core::health::{CheckKind, CheckOutcome, CheckSpec, CheckStatus, CheckTls};
+use crate::core::health::{CheckKind, CheckOutcome, CheckSpec, CheckStatus};
+use crate::core::tls::ServerTls;
 use crate::runtime::clock;
-use crate::tls::HandshakeError;
+use crate::tls::{Connectors, verifier};
 
 pub mod agent;
-mod client_configs;
 mod http;
+mod http2;
 pub mod hyper_io;
 
 #[cfg(test)]
@@ -32,10 +32,10 @@ mod tests;
 const TEXT_MAX_CHARS: usize = 120;
 
 /// Does one check of the server at `to` (check address and port already applied), within `check.timeout`.
-pub async fn probe(check: &CheckSpec, to: &ConnectTo) -> CheckOutcome {
+pub async fn probe(check: &CheckSpec, to: &ConnectTo, connectors: &Connectors) -> CheckOutcome {
     let start = clock::now();
     let progress = Progress { layer: Cell::new(Layer::Connection), code: Cell::new(None) };
-    let verdict = match tokio::time::timeout(check.timeout, attempt(check, to, &progress)).await {
+    let verdict = match tokio::time::timeout(check.timeout, attempt(check, to, connectors, &progress)).await {
         Ok(verdict) => verdict,
         Err(_) => progress.timed_out(),
     };
@@ -89,14 +89,14 @@ impl Progress {
 trait Transport: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Transport for T {}
 
-async fn attempt(check: &CheckSpec, to: &ConnectTo, progress: &Progress) -> Verdict {
+async fn attempt(check: &CheckSpec, to: &ConnectTo, connectors: &Connectors, progress: &Progress) -> Verdict {
     let mut transport = match connect(check, to).await {
         Ok(transport) => transport,
         Err(verdict) => return verdict,
     };
     if let Some(tls) = &check.tls {
         progress.layer.set(Layer::Handshake);
-        transport = match shake_hands(tls, to, transport).await {
+        transport = match shake_hands(tls, connectors, transport).await {
             Ok(transport) => transport,
             Err(verdict) => return verdict,
         };
@@ -106,7 +106,15 @@ async fn attempt(check: &CheckSpec, to: &ConnectTo, progress: &Progress) -> Verd
         CheckKind::Tcp => Verdict::new(CheckStatus::L4Ok, ""),
         CheckKind::Http(request) => {
             progress.layer.set(Layer::Exchange);
-            http::exchange(request, check.tls.is_some(), to, transport, &progress.code).await
+            let over_tls = check.tls.is_some();
+            match request.h2 {
+                false => http::exchange(request, over_tls, to, transport, &progress.code).await,
+                true => http2::exchange(request, over_tls, to, transport, &progress.code).await,
+            }
+        }
+        CheckKind::Grpc(call) => {
+            progress.layer.set(Layer::Exchange);
+            http2::call_health(call, check.tls.is_some(), to, transport, &progress.code).await
         }
     }
 }
@@ -143,23 +151,18 @@ fn is_ours(error: &io::Error) -> bool {
 }
 
 async fn shake_hands(
-    tls: &CheckTls,
-    to: &ConnectTo,
+    tls: &Arc<ServerTls>,
+    connectors: &Connectors,
     transport: Box<dyn Transport>,
 ) -> Result<Box<dyn Transport>, Verdict> {
-    let unusable = |text: String| Verdict::new(CheckStatus::SocketError, &text);
-    let config = client_configs::for_check(tls).map_err(|error| unusable(error.to_string()))?;
-    let name = match (&tls.server_name, to) {
-        (Some(name), _) => ServerName::try_from(name.to_string())
-            .map_err(|_| unusable(format!("{name:?} is not a host name or address; correct server_name")))?,
-        (None, ConnectTo::Ip(address)) => ServerName::IpAddress(address.ip().into()),
-        (None, ConnectTo::Unix(_)) => {
-            ServerName::DnsName(DnsName::try_from("localhost").expect("localhost is a host name"))
+    let connector = connectors.get(tls, clock::now());
+    let connector = connector.map_err(|error| Verdict::new(CheckStatus::SocketError, &error.to_string()))?;
+    match connector.connect_afresh(transport).await {
+        Ok(stream) if tls.speaks_h2() && stream.get_ref().1.alpn_protocol() != Some(b"h2") => {
+            Err(Verdict::new(CheckStatus::L6Response, "the server does not offer HTTP/2 (ALPN `h2`)"))
         }
-    };
-    match TlsConnector::from(config).connect(name, transport).await {
         Ok(stream) => Ok(Box::new(stream)),
-        Err(error) => Err(Verdict::new(CheckStatus::L6Response, &HandshakeError::from(error).to_string())),
+        Err(error) => Err(Verdict::new(CheckStatus::L6Response, &verifier::sentence(&error))),
     }
 }
 

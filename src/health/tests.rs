@@ -11,8 +11,18 @@ use tokio::net::{TcpListener, UnixListener};
 use super::*;
 use crate::config::model::{BindTls, TlsGlobal, TlsVersion};
 use crate::core::health::HttpCheck;
+use crate::core::tls::Verify;
 use crate::tls::selfsigned::{DEMO_NAMES, self_signed};
 use crate::tls::{CertificateStore, Resumption, server_config};
+
+/// Probes with connectors of its own.
+async fn probe(check: &CheckSpec, to: &ConnectTo) -> CheckOutcome {
+    super::probe(check, to, &Connectors::new()).await
+}
+
+fn tls(name: Option<&str>, verify: Verify) -> Arc<ServerTls> {
+    Arc::new(ServerTls { verify, ..ServerTls::strict("web/s1", name.map(Into::into)) })
+}
 
 /// What a scripted server does once it has read a request's head.
 #[derive(Clone, Copy)]
@@ -49,6 +59,7 @@ fn http() -> HttpCheck {
         expect: vec![(200, 200)],
         body: None,
         disable_on_404: false,
+        h2: false,
     }
 }
 
@@ -259,7 +270,7 @@ async fn what_takes_too_long_is_told_by_layer() {
     // Accepted by the kernel, served by nobody.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
-    let tls = Some(CheckTls { server_name: None, verify: false, ca_file: None });
+    let tls = Some(tls(None, Verify::Nothing));
     let outcome = probe_when_connected(&CheckSpec { tls, ..tcp() }, address).await;
     assert_eq!((outcome.status.word(), outcome.code), ("L6TOUT", None));
     let outcome = probe_when_connected(&http_check(http()), address).await;
@@ -307,26 +318,26 @@ async fn checks_over_tls_verify_what_they_are_told_to() {
     let listener = Rc::new(TcpListener::bind("127.0.0.1:0").await.unwrap());
     let to = ConnectTo::Ip(listener.local_addr().unwrap());
 
-    let any = CheckTls { server_name: None, verify: false, ca_file: None };
-    let strict = CheckTls { server_name: Some("localhost".into()), verify: true, ca_file: Some(trusted) };
-    let over = |tls: &CheckTls, check: CheckSpec| CheckSpec { tls: Some(tls.clone()), ..check };
+    let any = tls(None, Verify::Nothing);
+    let strict = |name| tls(Some(name), Verify::Roots(trusted.clone()));
+    let over = |tls: &Arc<ServerTls>, check: CheckSpec| CheckSpec { tls: Some(tls.clone()), ..check };
     let rows = [
         (over(&any, http_check(http())), "L7OK", ""),
         (over(&any, tcp()), "L6OK", ""),
-        (over(&strict, http_check(http())), "L7OK", ""),
-        (over(&CheckTls { server_name: None, ..strict.clone() }, http_check(http())), "L7OK", ""),
+        (over(&strict("localhost"), http_check(http())), "L7OK", ""),
+        (over(&strict("127.0.0.1"), http_check(http())), "L7OK", ""),
         (
-            over(&CheckTls { server_name: Some("x.example".into()), ..strict.clone() }, http_check(http())),
+            over(&strict("x.example"), http_check(http())),
             "L6RSP",
-            "SSL handshake failure (invalid peer certificate",
+            "SSL handshake failure (its certificate is for localhost, 127.0.0.1, ::1, not for x.example)",
         ),
         (
-            over(&CheckTls { ca_file: Some(foreign), ..strict.clone() }, http_check(http())),
+            over(&tls(Some("localhost"), Verify::Roots(foreign)), http_check(http())),
             "L6RSP",
-            "SSL handshake failure (invalid peer certificate",
+            "SSL handshake failure (its certificate was issued by itself, which is not trusted)",
         ),
         (
-            over(&CheckTls { ca_file: Some(folder.path().join("absent.pem")), ..strict.clone() }, tcp()),
+            over(&tls(Some("localhost"), Verify::Roots(folder.path().join("absent.pem"))), tcp()),
             "SOCKERR",
             "no trusted certificate could be read from",
         ),

@@ -45,6 +45,11 @@ impl Socket {
         matches!(read, Err(e) if e.kind() == io::ErrorKind::WouldBlock)
     }
 
+    /// Writes what the kernel takes at once.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        each!(self, s => s.try_write(bytes))
+    }
+
     /// Our own address; `None` on unix sockets.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match self {

@@ -59,7 +59,7 @@ pub fn server_config(
     Ok(Arc::new(config))
 }
 
-fn versions(min: TlsVersion, max: TlsVersion) -> Vec<&'static SupportedProtocolVersion> {
+pub(super) fn versions(min: TlsVersion, max: TlsVersion) -> Vec<&'static SupportedProtocolVersion> {
     [(TlsVersion::V1_3, &version::TLS13), (TlsVersion::V1_2, &version::TLS12)]
         .into_iter()
         .filter(|(version, _)| (min..=max).contains(version))

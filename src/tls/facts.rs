@@ -85,7 +85,7 @@ fn algorithm(certificate: &X509Certificate<'_>) -> String {
 }
 
 /// `/C=AT/O=Example/CN=a.example`. OpenSSL: `X509_NAME_oneline`.
-fn one_line(name: &X509Name<'_>) -> String {
+pub(super) fn one_line(name: &X509Name<'_>) -> String {
     let mut out = String::new();
     for attribute in name.iter_attributes() {
         let id = attribute.attr_type().to_id_string();

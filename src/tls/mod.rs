@@ -3,7 +3,8 @@
 //! Reading order: [`store`] loads certificates, [`resolver`] chooses among them by server name, [`certificates`] changes
 //! them while the process runs, with [`facts`] to show them, [`resumption`] holds what lets clients come back cheaply
 //! ([`tickets`], [`sessions`]), [`acceptor`] puts them together for a bind, [`session`] and [`failure`] say what came of
-//! it, [`connector`] is the other direction, [`selfsigned`] makes a certificate on the spot.
+//! it, [`connector`] is the other direction, with [`connectors`] to keep them, [`client_sessions`] to resume and [`verifier`]
+//! to judge servers, [`selfsigned`] makes a certificate on the spot.
 //!
 //! This is the only room that names rustls in what it asks of others: everything is built with the aws-lc-rs provider
 //! of [`provider`], never with the process default. Sockets, timeouts and logging of handshakes are the listener's.
@@ -14,7 +15,9 @@ use rustls::crypto::CryptoProvider;
 
 pub mod acceptor;
 pub mod certificates;
+pub mod client_sessions;
 pub mod connector;
+pub mod connectors;
 pub mod facts;
 pub mod failure;
 pub mod resolver;
@@ -24,12 +27,14 @@ pub mod session;
 pub mod sessions;
 pub mod store;
 pub mod tickets;
+pub mod verifier;
 
 #[cfg(test)]
 mod tests;
 
 pub use acceptor::{HandshakeError, accept, server_config};
 pub use certificates::{CertificateRefusal, Certificates};
+pub use connectors::Connectors;
 pub use resumption::{MonotonicClock, Resumption};
 pub use store::{CertificateError, CertificateStore};
 

@@ -2,8 +2,7 @@
 //! workers on threads of their own.
 
 use std::fs;
-use std::io::Read;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -11,17 +10,17 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
-use rustls::pki_types::ServerName;
-use rustls::{ClientConnection, ServerConfig, SignatureScheme, StreamOwned};
-use tokio::io::AsyncWriteExt;
+use rustls::{ServerConfig, SignatureScheme};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 
 use super::acceptor::is_resumed;
-use super::connector::{Verify, client_config};
+use super::connector::Connector;
 use super::resolver::CertificateResolver;
 use super::selfsigned::{DEMO_NAMES, self_signed};
 use super::*;
 use crate::config::model::{BindTls, HttpVersion, TlsGlobal, TlsVersion};
+use crate::core::tls::{ServerTls, Verify};
 
 const ECDSA: &rcgen::SignatureAlgorithm = &rcgen::PKCS_ECDSA_P256_SHA256;
 const RSA: &rcgen::SignatureAlgorithm = &rcgen::PKCS_RSA_SHA256;
@@ -318,39 +317,45 @@ fn versions_out_of_the_range_are_refused() {
     assert!(none.unwrap_err().to_string().contains("swap them"));
 }
 
-#[test]
-fn rustls_clients_verify_and_resume() {
+#[tokio::test]
+async fn connectors_verify_and_resume() {
     let folder = tempfile::tempdir().unwrap();
     let pem = self_signed(&DEMO_NAMES).unwrap();
     let trusted = write(folder.path(), "trusted.pem", &pem);
     let store = CertificateStore::from_pem(&trusted, pem.as_bytes()).unwrap();
     let worker = Worker::start(config_of("bind", &resumption(), &store));
-    let talk = |config: &Arc<rustls::ClientConfig>, name: &'static str| -> Result<String, String> {
-        let client = ClientConnection::new(config.clone(), ServerName::try_from(name).unwrap()).unwrap();
-        let mut stream = StreamOwned::new(client, TcpStream::connect(worker.address).unwrap());
+    let strict = |name: &str, verify| Arc::new(ServerTls { verify, ..ServerTls::strict("web/s1", Some(name.into())) });
+    let talk = async |connector: &Connector, afresh: bool| -> Result<String, String> {
+        let tcp = tokio::net::TcpStream::connect(worker.address).await.unwrap();
+        let shaken = match afresh {
+            true => connector.connect_afresh(tcp).await,
+            false => connector.connect(None, tcp).await,
+        };
+        let mut stream = shaken.map_err(|error| verifier::sentence(&error))?;
         let mut text = String::new();
-        stream.read_to_string(&mut text).map_err(|error| error.to_string())?;
+        stream.read_to_string(&mut text).await.map_err(|error| error.to_string())?;
         Ok(text)
     };
 
-    let roots = client_config(&Verify::Roots(trusted)).unwrap();
-    assert_eq!(talk(&roots, "localhost").unwrap(), "resumed=false\n");
-    assert_eq!(talk(&roots, "127.0.0.1").unwrap(), "resumed=false\n");
-    assert!(talk(&roots, "elsewhere.example").unwrap_err().contains("not valid for name"));
-    let anything = client_config(&Verify::Nothing).unwrap();
-    assert_eq!(talk(&anything, "elsewhere.example").unwrap(), "resumed=false\n");
-    assert_eq!(talk(&anything, "elsewhere.example").unwrap(), "resumed=false\n", "checks never resume");
+    for name in ["localhost", "127.0.0.1"] {
+        let connector = Connector::new(&strict(name, Verify::Roots(trusted.clone()))).unwrap();
+        assert_eq!(talk(&connector, false).await.unwrap(), "resumed=false\n");
+        assert!(connector.sessions() > 0);
+        assert_eq!(talk(&connector, false).await.unwrap(), "resumed=true\n");
+        assert_eq!(talk(&connector, true).await.unwrap(), "resumed=false\n", "a check never resumes");
+    }
+    let elsewhere = Connector::new(&strict("elsewhere.example", Verify::Roots(trusted))).unwrap();
+    assert!(talk(&elsewhere, false).await.unwrap_err().contains("not for elsewhere.example"));
+    let anything = Connector::new(&strict("elsewhere.example", Verify::Nothing)).unwrap();
+    assert_eq!(talk(&anything, false).await.unwrap(), "resumed=false\n");
 
-    let mut resuming = (*anything).clone();
-    resuming.resumption = rustls::client::Resumption::in_memory_sessions(8);
-    let resuming = Arc::new(resuming);
-    assert_eq!(talk(&resuming, "localhost").unwrap(), "resumed=false\n");
-    assert_eq!(talk(&resuming, "localhost").unwrap(), "resumed=true\n");
-
-    let text = client_config(&Verify::Roots(folder.path().join("absent.pem"))).unwrap_err().to_string();
+    let refused = |settings: &Arc<ServerTls>| Connector::new(settings).unwrap_err().to_string();
+    let text = refused(&strict("localhost", Verify::Roots(folder.path().join("absent.pem"))));
     assert!(text.contains("absent.pem"), "{text}");
     let empty = write(folder.path(), "empty.pem", "");
-    assert!(client_config(&Verify::Roots(empty)).unwrap_err().to_string().contains("holds no certificate"));
+    assert!(refused(&strict("localhost", Verify::Roots(empty))).contains("holds no certificate"));
+    let nameless = Arc::new(ServerTls::strict("web/s1", None));
+    assert!(refused(&nameless).contains("add verify_host"));
 }
 
 #[tokio::test]

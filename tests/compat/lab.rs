@@ -554,7 +554,7 @@ pub fn backend(
         name: name.into(),
         iid,
         algorithm,
-        timeouts: ServerTimeouts { queue: s(2), connect: s(1), server: s(10), tunnel: s(3600) },
+        timeouts: ServerTimeouts { queue: s(2), connect: s(1), handshake: s(1), server: s(10), tunnel: s(3600) },
         limits: HttpLimits::default(),
         retries: 3,
         redispatch: true,
@@ -573,6 +573,7 @@ pub fn backend(
         maintenance: false,
         maintenance_answer: answer(503),
         pool: PoolSpec { max_idle: u32::MAX, idle_timeout: s(30) },
+        http2: Http2ToServers::default(),
         source: Vec::new(),
         log_health_checks: false,
         request_rules: Vec::new(),
@@ -587,6 +588,7 @@ pub fn server(name: &str, port: u16, weight: u32, maxconn: Option<u32>, rise: u3
     ServerSpec {
         name: name.into(),
         address: ServerAddress::Ip(([127, 0, 0, 1], port).into()),
+        protocol: ServerProtocol::H1,
         weight,
         maxconn,
         backup: false,
@@ -612,5 +614,6 @@ pub fn server(name: &str, port: u16, weight: u32, maxconn: Option<u32>, rise: u3
         return_from_drain: ReturnFromDrain::Keep,
         return_from_maint: ReturnFromMaint::Up,
         on_marked_down_shutdown: false,
+        tls: TlsUse::Unset,
     }
 }

@@ -47,6 +47,7 @@ fn check(interval_ms: u64, rounds: u32, disable_on_404: bool) -> Option<Arc<Chec
             expect: vec![(200, 200)],
             body: None,
             disable_on_404,
+            h2: false,
         }),
         interval,
         fastinter: interval,

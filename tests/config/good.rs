@@ -186,7 +186,7 @@ fn paths_hosts_and_redirects_become_what_they_say() {
     let only = &model.fleet.backends[0];
     assert_eq!(only.maintenance_answer.headers.iter().filter(|(name, _)| &**name == "Retry-After").count(), 0);
     let check = only.servers[0].check.as_ref().expect("checked");
-    assert_eq!(check.tls.as_ref().and_then(|tls| tls.server_name.as_deref()), Some("a.example"));
+    assert_eq!(check.tls.as_ref().and_then(|tls| tls.name.as_deref()), Some("a.example"));
     let CheckKind::Http(http) = &check.kind else { panic!("{:?}", check.kind) };
     assert_eq!(http.expect, [(200, 204), (301, 301)]);
     assert_eq!(model.fleet.frontends[0].request_id.header, None);

@@ -52,6 +52,7 @@ fn backend(rng: &mut Rng, number: u32) -> BackendSpec {
             connect: seconds(5),
             server: seconds(30),
             tunnel: seconds(60),
+            handshake: seconds(5),
         },
         limits: HttpLimits::default(),
         retries: 3,
@@ -63,6 +64,7 @@ fn backend(rng: &mut Rng, number: u32) -> BackendSpec {
         maintenance: false,
         maintenance_answer: FixedAnswer { status: 503, headers: vec![], body: Arc::from(&b""[..]) },
         pool: PoolSpec { max_idle: 64, idle_timeout: seconds(30) },
+        http2: Http2ToServers::default(),
         source: vec![],
         log_health_checks: rng.bool(),
         request_rules: vec![],
@@ -89,6 +91,7 @@ pub fn server(rng: &mut Rng, number: u32, capped: bool) -> ServerSpec {
     ServerSpec {
         name: format!("s{number}").into(),
         address,
+        protocol: ServerProtocol::H1,
         weight: if rng.u32(0..10) == 0 { 0 } else { rng.u32(1..=10) },
         maxconn: capped.then(|| rng.u32(1..=4)),
         backup: rng.u32(0..5) == 0,
@@ -107,6 +110,7 @@ pub fn server(rng: &mut Rng, number: u32, capped: bool) -> ServerSpec {
         return_from_drain: if rng.u32(0..3) == 0 { ReturnFromDrain::Keep } else { ReturnFromDrain::Checks },
         return_from_maint: if rng.u32(0..3) == 0 { ReturnFromMaint::Checks } else { ReturnFromMaint::Up },
         on_marked_down_shutdown: rng.u32(0..3) == 0,
+        tls: TlsUse::Unset,
     }
 }
 

@@ -3,9 +3,11 @@
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, RsaKeySize};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned};
 
 use super::client::RawClient;
@@ -14,6 +16,21 @@ use super::wire::{Transport, Wire};
 /// A certificate authority of the test's own.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
+    issued: AtomicU8,
+}
+
+/// Serial numbers of an authority's certificates; they begin anew after that.
+const SERIALS: u8 = 100;
+
+/// What is out of the ordinary about a server.
+#[derive(Clone, Copy, Default)]
+pub struct ServerEnd<'a> {
+    /// Its certificate has expired.
+    pub expired: bool,
+    /// It speaks nothing newer.
+    pub tls12_alone: bool,
+    /// Clients must show a certificate of this authority.
+    pub clients: Option<&'a Authority>,
 }
 
 /// Kind of a server's key.
@@ -26,11 +43,21 @@ pub enum Key {
 impl Authority {
     /// A new one.
     pub fn new() -> Authority {
+        Authority::called("test authority")
+    }
+
+    /// A new one with a name of its own.
+    pub fn called(name: &str) -> Authority {
         let mut params = CertificateParams::new(Vec::<String>::new()).expect("no names are valid names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(rcgen::DnType::CommonName, "test authority");
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
         let key = KeyPair::generate().expect("a key can be made");
-        Authority { issuer: CertifiedIssuer::self_signed(params, key).expect("a valid certificate") }
+        // It signs lists of revoked certificates, too.
+        params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
+        Authority {
+            issuer: CertifiedIssuer::self_signed(params, key).expect("a valid certificate"),
+            issued: AtomicU8::new(0),
+        }
     }
 
     /// Chain and key of a certificate for these names, as one PEM text.
@@ -45,9 +72,7 @@ impl Authority {
             Key::Rsa => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_2048),
         }
         .expect("a key can be made");
-        let mut params =
-            CertificateParams::new(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()).expect("names");
-        params.distinguished_name.push(rcgen::DnType::CommonName, names[0]);
+        let params = self.params(names);
         (params.signed_by(&key, &self.issuer).expect("a valid certificate"), key)
     }
 
@@ -76,14 +101,74 @@ impl Authority {
         Arc::new(config)
     }
 
-    /// A client that trusts this authority alone.
-    pub fn client(&self) -> Arc<ClientConfig> {
+    /// A server's end that is out of the ordinary.
+    pub fn server_end(&self, names: &[&str], end: ServerEnd<'_>) -> Arc<ServerConfig> {
+        let key = KeyPair::generate().expect("a key can be made");
+        let mut params = self.params(names);
+        if end.expired {
+            params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+            params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        }
+        let certificate = params.signed_by(&key, &self.issuer).expect("a valid certificate");
+        let key = PrivateKeyDer::try_from(key.serialize_der()).expect("PKCS #8");
+        let versions: &[_] = if end.tls12_alone { &[&rustls::version::TLS12] } else { rustls::ALL_VERSIONS };
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(versions)
+            .expect("the provider has both versions");
+        let builder = match end.clients {
+            None => builder.with_no_client_auth(),
+            Some(authority) => {
+                let roots = Arc::new(authority.roots());
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
+                builder.with_client_cert_verifier(verifier.expect("a root is there"))
+            }
+        };
+        let config = builder.with_single_cert(vec![certificate.der().clone()], key);
+        Arc::new(config.expect("key and certificate belong together"))
+    }
+
+    /// Writes a list of revoked certificates: none, or all that this authority has issued.
+    pub fn write_revocations(&self, path: &Path, all: bool) {
+        let revoked = |serial: &u8| rcgen::RevokedCertParams {
+            serial_number: rcgen::SerialNumber::from(vec![*serial]),
+            revocation_time: rcgen::date_time_ymd(2024, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let issued: Vec<u8> = if all { (1..=SERIALS).collect() } else { Vec::new() };
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2024, 1, 1),
+            next_update: rcgen::date_time_ymd(2124, 1, 1),
+            crl_number: rcgen::SerialNumber::from(vec![1]),
+            issuing_distribution_point: None,
+            revoked_certs: issued.iter().map(revoked).collect(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        let pem = list.signed_by(&self.issuer).expect("a valid list").pem().expect("PEM");
+        std::fs::write(path, pem).expect("the test's own folder can be written");
+    }
+
+    fn params(&self, names: &[&str]) -> CertificateParams {
+        let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
+        let mut params = CertificateParams::new(names.clone()).expect("names");
+        params.distinguished_name.push(rcgen::DnType::CommonName, names[0].as_str());
+        let serial = self.issued.fetch_add(1, Ordering::Relaxed) % SERIALS + 1;
+        params.serial_number = Some(rcgen::SerialNumber::from(vec![serial]));
+        params
+    }
+
+    fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).expect("a valid root");
+        roots
+    }
+
+    /// A client that trusts this authority alone.
+    pub fn client(&self) -> Arc<ClientConfig> {
         let config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("the provider has both versions")
-            .with_root_certificates(roots)
+            .with_root_certificates(self.roots())
             .with_no_client_auth();
         Arc::new(config)
     }

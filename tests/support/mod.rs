@@ -1,7 +1,7 @@
 //! The harness of the integration tests: everything a test needs to stand between two ends of the shipped binary.
 //!
 //! Reading order: [`site`] (a whole set-up in a few lines), [`lab`] (the one HAProxy was recorded with), [`proxy`] (the
-//! running binary), [`origin`] (scripted servers), [`client`] (raw clients), [`message`] (HTTP bytes as both read them),
+//! running binary), [`origin`] (scripted servers), [`h2_origin`] (the same over HTTP/2), [`client`] (raw clients), [`message`] (HTTP bytes as both read them),
 //! [`logs`] and [`httplog`] (what reached syslog), [`rsyslog`] (a real receiver), [`stats`] (the CSV), [`certificates`],
 //! [`tools`] (programs of Debian packages), [`webdriver`] (a browser), [`websocket`] and [`h2_raw`] (their
 //! frames, byte by byte), [`ports`].
@@ -16,6 +16,8 @@ pub mod gate;
 pub mod h2;
 #[allow(dead_code, reason = "tests/h2 alone uses it")]
 pub mod h2_frame;
+#[allow(dead_code, reason = "not every test target speaks HTTP/2 to servers")]
+pub mod h2_origin;
 #[allow(dead_code, reason = "tests/h2 alone uses it")]
 pub mod h2_raw;
 #[allow(dead_code, reason = "tests/h2 alone uses it")]

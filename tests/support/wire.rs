@@ -183,6 +183,19 @@ impl Wire {
         self.transport.shutdown(Shutdown::Write);
     }
 
+    /// Reads to the end; whether the peer said its farewell (TLS's close_notify) before it closed.
+    pub fn ends_politely(&mut self) -> io::Result<bool> {
+        let mut chunk = [0u8; 4096];
+        loop {
+            match self.transport.io().read(&mut chunk) {
+                Ok(0) => return Ok(true),
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
     /// Ends the connection with a reset instead of a close.
     pub fn reset(self) {
         if let Some(tcp) = self.transport.tcp() {

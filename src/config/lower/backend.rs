@@ -26,10 +26,13 @@ impl Lowering<'_> {
         for (at, address) in written.source.iter().flat_map(|source| source.items()) {
             source.extend(self.ip(at, address.as_ref()));
         }
+        self.server_tls_alone(written.tls.as_ref());
+        let tls = self.server_tls(&[self.defaults.and_then(|d| d.server_tls.as_ref()), written.tls.as_ref()], None);
         // Looked at by itself, so that it is checked even when every server says otherwise.
         let check = self.check(
             &[self.defaults.and_then(|d| d.health_check.as_ref()), written.health_check.as_ref()],
             super::Completeness::Partial,
+            &tls,
         );
         self.agent_alone(written.agent.as_ref());
         let observed = written.observe.as_ref().filter(|o| !matches!(***o, ObserveChoice::Off(_)));
@@ -52,20 +55,21 @@ impl Lowering<'_> {
             maintenance: written.maintenance.as_deref().copied().unwrap_or(false),
             maintenance_answer: self.maintenance_answer(written.maintenance_page.as_ref()),
             pool: self.pool(written.pool.as_deref()),
+            http2: self.http2_to_servers(written),
             source,
             log_health_checks: first!(log_health_checks in layer, self.defaults).is_some_and(|on| **on),
             request_rules: self.header_rules(written.request_headers.as_deref(), Side::Request),
             response_rules: self.header_rules(written.response_headers.as_deref(), Side::Response),
             servers: self.servers(name, written),
-            server_defaults: tuning.defaults(check.map(Into::into)),
+            server_defaults: tuning.defaults(check.map(Into::into), tls),
         }
     }
 
     fn servers(&mut self, name: &At<String>, written: &At<raw::Backend>) -> Vec<Arc<ServerSpec>> {
         let maintenance = written.maintenance.as_deref().copied().unwrap_or(false);
         let mut servers = Vec::new();
-        for (name, server) in written.servers.iter().flat_map(|servers| servers.0.iter()) {
-            servers.extend(self.server(name, server, written).map(Arc::new));
+        for (server_name, server) in written.servers.iter().flat_map(|servers| servers.0.iter()) {
+            servers.extend(self.server(name, server_name, server, written).map(Arc::new));
         }
         let listed = written.servers.as_ref().map_or(0, |servers| servers.0.len());
         if listed == 0 && !maintenance {
@@ -165,6 +169,7 @@ impl Lowering<'_> {
         ServerTimeouts {
             queue: self.timeout(first!(queue in written, defaults), seconds(30)),
             connect: self.timeout(first!(connect in written, defaults), seconds(5)),
+            handshake: self.timeout(first!(server_handshake in written, defaults), seconds(5)),
             server: self.timeout(first!(server in written, defaults), seconds(30)),
             tunnel: self.timeout(first!(tunnel in written, defaults), seconds(3600)),
         }

@@ -1,6 +1,7 @@
 //! `health_check`: what `defaults`, a backend and a server say, put together key by key.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Lowering;
@@ -10,12 +11,16 @@ use crate::config::raw::At;
 use crate::config::raw::check::{CheckChoice, CheckTlsChoice, CheckType, HealthCheck};
 use crate::config::shape::shorten;
 use crate::core::fleet::spec::ServerAddress;
-use crate::core::health::{CheckKind, CheckSpec, CheckTls, HttpCheck};
+use crate::core::health::{CheckKind, CheckSpec, GrpcCheck, HttpCheck};
+use crate::core::tls::{ServerTls, Sni, TlsUse, Verify};
 use crate::core::units::render_duration;
 
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(2);
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(1);
 pub(super) const INTERVAL_MIN: Duration = Duration::from_millis(10);
+
+/// Longest name of a gRPC service.
+const SERVICE_MAX: usize = 256;
 
 /// Whether more may be said of a check further in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +43,13 @@ impl<'a> Layers<'a> {
 
 impl Lowering<'_> {
     /// Puts the layers of a check together, the outermost first; `None` when it is off. Without any layer the default
-    /// check is made.
-    pub fn check(&mut self, written: &[Option<&At<CheckChoice>>], completeness: Completeness) -> Option<CheckSpec> {
+    /// check is made. `server` is how the server itself is spoken to.
+    pub fn check(
+        &mut self,
+        written: &[Option<&At<CheckChoice>>],
+        completeness: Completeness,
+        server: &TlsUse,
+    ) -> Option<CheckSpec> {
         let mut layers = Vec::new();
         let mut off = false;
         for layer in written.iter().flatten() {
@@ -78,7 +88,7 @@ impl Lowering<'_> {
             fall: layers.pick(|c| c.fall.as_ref()).map_or(3, |n| **n),
             address,
             port: layers.pick(|c| c.port.as_ref()).map(|n| **n),
-            tls: self.check_tls(&layers),
+            tls: self.check_tls(&layers, server),
         })
     }
 
@@ -115,6 +125,10 @@ impl Lowering<'_> {
     }
 
     fn check_kind(&mut self, layers: &Layers<'_>) -> CheckKind {
+        // The innermost layer that says what kind of check it is.
+        if layers.0.iter().rev().find(|l| l.kind.is_some() || l.grpc.is_some()).is_some_and(|l| l.grpc.is_some()) {
+            return CheckKind::Grpc(self.grpc_check(layers));
+        }
         if layers.pick(|c| c.kind.as_ref()).is_some_and(|kind| **kind == CheckType::Tcp) {
             for layer in layers.0.iter().filter(|layer| layer.kind.as_deref() == Some(&CheckType::Tcp)) {
                 let meaningless = [
@@ -136,6 +150,33 @@ impl Lowering<'_> {
             return CheckKind::Tcp;
         }
         CheckKind::Http(self.http_check(layers))
+    }
+
+    fn grpc_check(&mut self, layers: &Layers<'_>) -> GrpcCheck {
+        for layer in layers.0.iter().filter(|layer| layer.grpc.is_some()) {
+            let meaningless = [
+                ("type", layer.kind.as_ref().map(At::id)),
+                ("method", layer.method.as_ref().map(At::id)),
+                ("path", layer.path.as_ref().map(At::id)),
+                ("headers", layer.headers.as_ref().map(At::id)),
+                ("expect", layer.expect.as_ref().map(At::id)),
+                ("disable_on_404", layer.disable_on_404.as_ref().map(At::id)),
+                ("body", layer.body.as_ref().map(At::id)),
+            ];
+            for (name, at) in meaningless {
+                if let Some(at) = at {
+                    self.error(at, format!("`{name}` has no meaning in a gRPC check"))
+                        .help("remove it: the call and what passes are given by gRPC's health service");
+                }
+            }
+        }
+        let host = layers.pick(|c| c.host.as_ref()).and_then(|host| self.check_host(host.id(), host.as_ref()));
+        let service = layers.pick(|c| c.grpc.as_ref()).and_then(|grpc| grpc.service.as_ref());
+        if let Some(service) = service.filter(|s| s.as_ref().len() > SERVICE_MAX) {
+            self.error(service.id(), "the name of the service is too long")
+                .help(format!("at most {SERVICE_MAX} bytes, as `package.Service`"));
+        }
+        GrpcCheck { service: service.map_or_else(Box::default, |s| s.as_ref().into()), host }
     }
 
     fn http_check(&mut self, layers: &Layers<'_>) -> HttpCheck {
@@ -192,6 +233,7 @@ impl Lowering<'_> {
             expect: ranges,
             body: body.and_then(|body| self.regex(body.id(), body.as_ref())),
             disable_on_404: disable_on_404.is_some(),
+            h2: false,
         }
     }
 
@@ -242,49 +284,91 @@ impl Lowering<'_> {
         }
     }
 
-    fn check_tls(&mut self, layers: &Layers<'_>) -> Option<CheckTls> {
-        let written = layers.pick(|c| c.tls.as_ref())?;
+    /// TLS of a check: as the server is spoken to, with what the check says otherwise.
+    fn check_tls(&mut self, layers: &Layers<'_>, server: &TlsUse) -> Option<Arc<ServerTls>> {
         let host = layers.pick(|c| c.host.as_ref()).map(|host| host.as_ref());
         // The host without its port.
         let host =
             host.map(|host| host.split(':').next().unwrap_or_default()).filter(|h| super::route::is_host_name(h));
-        let full = match &**written {
-            CheckTlsChoice::Plain(false) => return None,
-            CheckTlsChoice::Plain(true) => {
-                return Some(CheckTls { server_name: host.map(Into::into), verify: true, ca_file: None });
-            }
-            CheckTlsChoice::Full(full) => full,
+        let base = || match server.settings() {
+            Some(settings) => as_for_traffic(settings, host),
+            None => Arc::new(ServerTls::strict("", host.map(Into::into))),
         };
-        let verify = full.verify.as_deref().copied().unwrap_or(true);
-        if let Some(name) = full.server_name.as_ref().filter(|name| !super::route::is_host_name((***name).as_ref())) {
-            self.error(name.id(), format!("`{}` is not a host name", shorten(name.as_ref()))).help("as `example.com`");
+        let full = match layers.pick(|c| c.tls.as_ref()).map(|written| &**written) {
+            None => {
+                let elsewhere =
+                    layers.pick(|c| c.address.as_ref()).is_some() || layers.pick(|c| c.port.as_ref()).is_some();
+                return (server.is_on() && !elsewhere).then(base);
+            }
+            Some(CheckTlsChoice::Plain(false)) => return None,
+            Some(CheckTlsChoice::Plain(true)) => return Some(base()),
+            Some(CheckTlsChoice::Full(full)) => full,
+        };
+        let mut tls = base();
+        let changed = Arc::make_mut(&mut tls);
+        let verify =
+            full.verify.as_deref().copied().unwrap_or(changed.verify != Verify::Nothing || full.ca_file.is_some());
+        match verify {
+            false => changed.verify = Verify::Nothing,
+            true if changed.verify == Verify::Nothing => changed.verify = Verify::SystemRoots,
+            true => {}
         }
-        let ca_file = full.ca_file.as_ref().map(|file| {
+        if let Some(name) = full.server_name.as_ref() {
+            if !super::route::is_host_name(name.as_ref()) {
+                self.error(name.id(), format!("`{}` is not a host name", shorten(name.as_ref())))
+                    .help("as `example.com`");
+            }
+            (changed.name, changed.sni) = (Some(name.as_ref().into()), Sni::Name);
+        }
+        if let Some(file) = &full.ca_file {
             if !verify {
                 self.error(file.id(), "trusted roots are not used with `verify: false`").help("remove one of them");
+            } else {
+                changed.verify = Verify::Roots(self.path(file.as_ref()));
             }
             self.trusted_roots(file.id(), file.as_ref());
-            self.path(file.as_ref())
-        });
-        let server_name = full.server_name.as_ref().map(|name| name.as_ref()).or(host);
-        Some(CheckTls { server_name: server_name.map(Into::into), verify, ca_file })
+        }
+        Some(tls)
     }
 
     /// What can only be said once the server's address is known.
-    pub fn check_of_address(&mut self, at: NodeId, check: &mut CheckSpec, address: &ServerAddress) {
+    pub fn check_of_address(
+        &mut self,
+        at: NodeId,
+        check: &mut CheckSpec,
+        address: &ServerAddress,
+        server: &TlsUse,
+        owner: &str,
+    ) {
         if matches!(address, ServerAddress::Unix(_)) && check.address.is_some() != check.port.is_some() {
             self.error(at, "a unix socket has no address and port of which one could be replaced")
                 .help("give `address` and `port` to check elsewhere, or neither to check the socket itself");
         }
         let Some(tls) = &mut check.tls else { return };
-        if tls.server_name.is_some() {
+        if tls.owner.is_empty() {
+            Arc::make_mut(tls).owner = owner.into();
+        }
+        let inherited = server.settings().is_some_and(|own| Arc::ptr_eq(own, tls));
+        if tls.name.is_some() || inherited {
             return;
         }
         if let ServerAddress::Name { host, .. } = address {
-            tls.server_name = Some(host.clone());
-        } else if tls.verify {
+            Arc::make_mut(tls).name = Some(host.clone());
+        } else if tls.verify != Verify::Nothing {
             self.error(at, "which name must the certificate of this server carry?")
                 .help("add `tls: { server_name: NAME }` or `host: NAME` to the check, or `tls: { verify: false }`");
         }
     }
+}
+
+/// The server's own settings, unchanged where that is possible: then both go by one connector. A check has no request
+/// whose host could be sent, only its own.
+fn as_for_traffic(settings: &Arc<ServerTls>, host: Option<&str>) -> Arc<ServerTls> {
+    let mut tls = settings.clone();
+    if tls.sni == Sni::RequestHost {
+        let own = Arc::make_mut(&mut tls);
+        own.sni = host.map_or(Sni::Name, |host| Sni::Fixed(host.into()));
+        own.name = own.name.take().or(host.map(Into::into));
+    }
+    tls
 }

@@ -4,7 +4,7 @@
 //! mistake is found in the same run. `config::load` throws the model away when there was an error.
 //!
 //! One file per section: [`global`], [`frontend`] (with [`bind`], [`route`], [`rule`], [`limit`], [`pattern`],
-//! [`stats`]), [`backend`] (with [`server`], [`check`], [`agent`], [`track`]); [`value`] reads single values,
+//! [`stats`]), [`backend`] (with [`server`], [`server_tls`], [`check`], [`agent`], [`track`]); [`value`] reads single values,
 //! [`certificate`], [`template`] and [`log`] what their names say.
 
 mod agent;
@@ -22,6 +22,8 @@ mod pattern;
 mod route;
 mod rule;
 mod server;
+mod server_http2;
+mod server_tls;
 mod stats;
 mod template;
 mod track;
@@ -207,7 +209,9 @@ impl Lowering<'_> {
         let _ = self.frontend_log(None);
         let _ = self.balance(defaults.balance.as_ref());
         let _ = self.retry_on(defaults.retry_on.as_ref());
-        let check = self.check(&[defaults.health_check.as_ref()], Completeness::Partial);
+        self.server_tls_alone(defaults.server_tls.as_ref());
+        let tls = self.server_tls(&[defaults.server_tls.as_ref()], None);
+        let check = self.check(&[defaults.health_check.as_ref()], Completeness::Partial, &tls);
         let _ = self.tuning(None, None, check.is_some());
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::bind::unix_path;
 use super::route::is_host_name;
-use super::{Lowering, first};
+use super::server_tls::Whose;
+use super::{Lowering, first, server_http2};
 use crate::config::document::NodeId;
 use crate::config::foreign;
 use crate::config::raw::backend::{ObserveChoice, ObserveLayer, ServerChoice};
@@ -13,13 +14,15 @@ use crate::config::raw::check::CheckChoice;
 use crate::config::raw::{At, backend as raw};
 use crate::config::shape::shorten;
 use crate::core::fleet::spec::{
-    InitialState, ObserveSpec, OnError, ReturnFromDrain, ReturnFromMaint, ServerAddress, ServerDefaults, ServerSpec,
+    InitialState, ObserveSpec, OnError, ReturnFromDrain, ReturnFromMaint, ServerAddress, ServerDefaults,
+    ServerProtocol, ServerSpec, TlsUse,
 };
 use crate::core::health::CheckSpec;
 
 /// What can be said of servers in `defaults`, in a backend and of one server.
 #[derive(Debug)]
 pub(super) struct Tuning {
+    protocol: ServerProtocol,
     observe: Option<ObserveSpec>,
     slowstart: Option<Duration>,
     initial: InitialState,
@@ -30,8 +33,9 @@ pub(super) struct Tuning {
 
 impl Tuning {
     /// What a server is like that says nothing of itself.
-    pub fn defaults(self, check: Option<Arc<CheckSpec>>) -> ServerDefaults {
+    pub fn defaults(self, check: Option<Arc<CheckSpec>>, tls: TlsUse) -> ServerDefaults {
         ServerDefaults {
+            protocol: self.protocol,
             check,
             observe: self.observe,
             slowstart: self.slowstart,
@@ -39,6 +43,7 @@ impl Tuning {
             return_from_drain: self.return_from_drain,
             return_from_maint: self.return_from_maint,
             on_marked_down_shutdown: self.on_marked_down_shutdown,
+            tls,
         }
     }
 }
@@ -46,6 +51,7 @@ impl Tuning {
 impl Lowering<'_> {
     pub fn server(
         &mut self,
+        of: &str,
         name: &At<String>,
         written: &At<ServerChoice>,
         backend: &raw::Backend,
@@ -73,10 +79,26 @@ impl Lowering<'_> {
             backend.health_check.as_ref(),
             full.health_check.as_ref(),
         ];
-        let mut check = self.check(&layers, super::Completeness::Whole);
+        self.server_tls_alone(full.tls.as_ref());
+        let owner = format!("{of}/{}", **name);
+        let protocol = server_http2::protocol(first!(proto in Some(full), Some(backend)).map(|w| **w));
+        let tls = match &address {
+            None => TlsUse::Unset,
+            Some(address) => {
+                let layers =
+                    [self.defaults.and_then(|d| d.server_tls.as_ref()), backend.tls.as_ref(), full.tls.as_ref()];
+                self.server_tls(&layers, Some(Whose { owner: &owner, address, at: written.id() }))
+            }
+        };
+        let tls = self.tls_for(protocol, tls, written.id());
+        let mut check = self.check(&layers, super::Completeness::Whole, &tls);
         if let (Some(check), Some(address)) = (&mut check, &address) {
             let at = full.health_check.as_ref().or(backend.health_check.as_ref()).map_or(written.id(), At::id);
-            self.check_of_address(at, check, address);
+            self.check_of_address(at, check, address, &tls, &owner);
+        }
+        let tuning = self.tuning(Some(full), Some(backend), check.is_some());
+        if let Some(check) = &mut check {
+            check.speak(protocol == ServerProtocol::H2);
         }
         let mut agent = self.agent(backend.agent.as_ref(), full.agent.as_ref(), address.as_ref());
         if let Some(track) = &full.track {
@@ -87,7 +109,6 @@ impl Lowering<'_> {
         if let (Some(observe), None, None) = (observed, &check, &full.track) {
             self.observe_without_check(observe.id());
         }
-        let tuning = self.tuning(Some(full), Some(backend), check.is_some());
         if let Some(cookie) = &full.cookie {
             let text = cookie.as_ref();
             if text.is_empty() || !text.chars().all(|c| c.is_ascii_graphic() && !"\",;\\".contains(c)) {
@@ -98,6 +119,7 @@ impl Lowering<'_> {
         Some(ServerSpec {
             name: checked_name,
             address: address?,
+            protocol,
             weight: full.weight.as_deref().copied().unwrap_or(1),
             maxconn: full.maxconn.as_deref().copied(),
             backup: full.backup.as_deref().copied().unwrap_or(false),
@@ -112,6 +134,7 @@ impl Lowering<'_> {
             return_from_drain: tuning.return_from_drain,
             return_from_maint: tuning.return_from_maint,
             on_marked_down_shutdown: tuning.on_marked_down_shutdown,
+            tls,
         })
     }
 
@@ -136,6 +159,7 @@ impl Lowering<'_> {
         let slowstart = slowstart.and_then(|s| self.duration_in(s, Duration::ZERO, Duration::from_secs(24 * 3600)));
         let observe = first!(observe in server, backend, defaults);
         Tuning {
+            protocol: server_http2::protocol(first!(proto in server, backend).map(|w| **w)),
             observe: observe.filter(|_| checked).and_then(|choice| observe_spec(choice)),
             slowstart: slowstart.filter(|s| !s.is_zero()),
             initial: match first!(initial in server, backend, defaults).map(|w| &**w) {
@@ -199,7 +223,8 @@ impl Lowering<'_> {
                     .help("servers are checked unless `health_check: off` says otherwise; how, says `health_check`");
             }
             if written.split_whitespace().any(|word| word == "ssl") {
-                diagnostic.help("this version speaks plain HTTP to servers; only checks may use TLS");
+                diagnostic
+                    .help("`ssl` is `tls: true`; `ca-file`, `verify`, `sni`, `verifyhost` and `crt` are keys of `tls`");
             }
         } else if written.contains('/') {
             diagnostic.label("an address has no path");

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use super::agent::AgentChoice;
 use super::check::CheckChoice;
 use super::frontend::{HeaderRule, OffWord};
-use super::text::{Address, Algorithm, Duration, FilePath, Ip, Text};
+use super::server_tls::ServerTlsChoice;
+use super::text::{Address, Algorithm, Duration, FilePath, Ip, Size, Text};
 use super::{AnswerLimits, At, Named, OneOrMany, Opt};
 
 /// A group of servers.
@@ -41,6 +42,10 @@ pub(in crate::config) struct Backend {
     pub maintenance_page: Opt<PageChoice>,
     /// Idle connections to servers.
     pub pool: Opt<Pool>,
+    /// `proto` of every server.
+    pub proto: Opt<ServerProtocol>,
+    /// Connections to servers that speak HTTP/2.
+    pub http2: Opt<ServerHttp2>,
     /// Source addresses of connections to servers. Default: the kernel chooses.
     pub source: Opt<OneOrMany<Ip>>,
     /// How servers are checked, or `off`: servers are then taken as up.
@@ -61,6 +66,8 @@ pub(in crate::config) struct Backend {
     pub return_from_maint: Opt<ReturnFromMaint>,
     /// `on_marked_down` of every server.
     pub on_marked_down: Opt<OnMarkedDown>,
+    /// TLS to the servers: `true`, `false` or how. Default: false.
+    pub tls: Opt<ServerTlsChoice>,
     /// Header rules on every request, in order, after those of frontend and route.
     pub request_headers: Option<At<Vec<At<HeaderRule>>>>,
     /// Header rules on every response, in order, before those of route and frontend.
@@ -88,6 +95,8 @@ pub(in crate::config) struct ServerTimeouts {
     pub queue: Opt<Duration>,
     /// For a connection to a server. Default: 5s.
     pub connect: Opt<Duration>,
+    /// The TLS handshake with a server. Default: 5s.
+    pub server_handshake: Opt<Duration>,
     /// Inactivity of a server that is to answer; then 504. Default: 30s.
     pub server: Opt<Duration>,
     /// Inactivity of an upgraded connection (websocket), both directions. Default: 1h.
@@ -158,6 +167,30 @@ pub(in crate::config) struct Pool {
     pub max_idle: Opt<u32>,
     /// How long one may stay idle. Default: 30s.
     pub idle_timeout: Opt<Duration>,
+}
+
+/// What is spoken to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(in crate::config) enum ServerProtocol {
+    H1,
+    H2,
+}
+
+/// Connections to servers that speak HTTP/2.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct ServerHttp2 {
+    /// Requests at once on one connection; the server may allow fewer. Default: 100.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub max_streams: Opt<u32>,
+    /// Bytes of one answer's body that may wait for a slow client. Default: 128KiB.
+    pub window: Opt<Size>,
+    /// Time between two signs of life asked of a connection. Default: 30s.
+    pub ping_interval: Opt<Duration>,
+    /// How long a sign of life may take; then the connection counts as lost. Default: 10s.
+    pub ping_timeout: Opt<Duration>,
 }
 
 /// `off`, a layer, or more.
@@ -256,6 +289,8 @@ pub(in crate::config) enum ServerChoice {
 pub(in crate::config) struct Server {
     /// `10.0.0.1:80`, `[::1]:80`, `name:80` or `unix:/path`. Required.
     pub address: Opt<Address>,
+    /// What is spoken to it: `h1` for HTTP/1.1, `h2` for HTTP/2. Default: h1.
+    pub proto: Opt<ServerProtocol>,
     /// Its share of requests relative to the others; 0 gets none. Default: 1.
     #[schemars(range(max = 256))]
     pub weight: Opt<u32>,
@@ -288,4 +323,6 @@ pub(in crate::config) struct Server {
     pub return_from_maint: Opt<ReturnFromMaint>,
     /// When it goes down: `keep` its open requests, or `shutdown-sessions`. Default: keep.
     pub on_marked_down: Opt<OnMarkedDown>,
+    /// TLS to it, in what differs from the backend's: `true`, `false` or how. Default: false.
+    pub tls: Opt<ServerTlsChoice>,
 }

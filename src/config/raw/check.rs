@@ -37,6 +37,8 @@ pub(in crate::config) struct HealthCheck {
     pub disable_on_404: Opt<bool>,
     /// The body must contain a match of this.
     pub body: Opt<Pattern>,
+    /// Asks gRPC's own health service (`grpc.health.v1.Health`) over HTTP/2 instead; only `SERVING` passes.
+    pub grpc: Opt<GrpcCheck>,
     /// Time between two checks. Default: 2s.
     pub interval: Opt<Duration>,
     /// Time between checks of a server on its way up or down. Default: `interval`.
@@ -56,7 +58,8 @@ pub(in crate::config) struct HealthCheck {
     /// Checked at this port. Default: the server's.
     #[schemars(range(min = 1))]
     pub port: Opt<u16>,
-    /// Checked over TLS: `true`, `false` or how. Default: false.
+    /// Checked over TLS: `true`, `false` or how. Default: as the server is spoken to, unless `address` or `port` say that
+    /// it is checked elsewhere.
     pub tls: Opt<CheckTlsChoice>,
 }
 
@@ -67,6 +70,14 @@ pub(in crate::config) struct HealthCheck {
 pub(in crate::config) enum CheckType {
     Http,
     Tcp,
+}
+
+/// A call of gRPC's health service.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct GrpcCheck {
+    /// The service asked for, as `package.Service`. Default: the server as a whole.
+    pub service: Opt<Text>,
 }
 
 /// `true`, `false`, or how.
@@ -82,10 +93,10 @@ pub(in crate::config) enum CheckTlsChoice {
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct CheckTls {
-    /// Whether the certificate must be valid. Default: true.
+    /// Whether the certificate must be valid. Default: as for the server's own `tls`, or true.
     pub verify: Opt<bool>,
-    /// Name sent, and expected in the certificate. Default: `host` of the check.
+    /// Name sent, and expected in the certificate. Default: as for the server's own `tls`, or `host` of the check.
     pub server_name: Opt<Text>,
-    /// PEM file of trusted roots. Default: the system's.
+    /// PEM file of trusted roots. Default: as for the server's own `tls`, or the system's.
     pub ca_file: Opt<FilePath>,
 }

@@ -13,6 +13,7 @@ pub(super) mod global;
 pub(super) mod http2;
 pub(super) mod limit;
 pub(super) mod pattern;
+pub(super) mod server_tls;
 pub(super) mod stats;
 pub(super) mod text;
 
@@ -24,6 +25,7 @@ use backend::{Backend, Initial, ObserveChoice, OnMarkedDown, Pool, RetryWord, Re
 use check::CheckChoice;
 use frontend::{Forwarded, Frontend, RequestIdChoice};
 use global::Global;
+use server_tls::ServerTlsChoice;
 use text::{Algorithm, Duration};
 
 /// A lockgate configuration.
@@ -92,6 +94,8 @@ pub(super) struct Defaults {
     pub return_from_maint: Opt<ReturnFromMaint>,
     /// `on_marked_down` of servers.
     pub on_marked_down: Opt<OnMarkedDown>,
+    /// `tls` of backends and servers, key by key.
+    pub server_tls: Opt<ServerTlsChoice>,
 }
 
 /// Every wait there is.
@@ -112,6 +116,8 @@ pub(super) struct Timeouts {
     pub queue: Opt<Duration>,
     /// For a connection to a server. Default: 5s.
     pub connect: Opt<Duration>,
+    /// The TLS handshake with a server. Default: 5s.
+    pub server_handshake: Opt<Duration>,
     /// Inactivity of a server that is to answer; then 504. Default: 30s.
     pub server: Opt<Duration>,
     /// Inactivity of an upgraded connection (websocket), both directions. Default: 1h.

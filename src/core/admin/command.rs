@@ -184,6 +184,8 @@ pub enum ServerChange {
     },
     /// `fqdn N`
     Name(String),
+    /// `ssl on|off`; none for another word.
+    Tls(Option<bool>),
     /// `agent-addr A [port P]`, `agent-port P`
     AgentTarget {
         /// The address, if it is to change.

@@ -19,6 +19,7 @@ pub mod input;
 mod limits;
 pub mod modes;
 pub mod new_server;
+mod new_server_tls;
 pub mod parse;
 pub mod patterns;
 pub mod servers;

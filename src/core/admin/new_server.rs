@@ -6,10 +6,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::new_server_tls::NewServerTls;
 use super::parse::shown;
 use crate::core::fleet::Refusal;
-use crate::core::fleet::spec::{BackendSpec, ObserveSpec, OnError, ServerAddress, ServerSpec};
+use crate::core::fleet::spec::{
+    BackendSpec, ObserveSpec, OnError, ServerAddress, ServerDefaults, ServerProtocol, ServerSpec,
+};
 use crate::core::health::{CheckKind, CheckSpec};
+use crate::core::tls::{ServerTls, Sni, TlsUse, Verify};
 
 /// A check's intervals are at least this, as in the configuration.
 const INTERVAL_MIN: Duration = Duration::from_millis(10);
@@ -24,6 +28,7 @@ const NAME_MAX: usize = 128;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct NewServer {
     address: Option<ServerAddress>,
+    protocol: Option<ServerProtocol>,
     /// The number it asks for (`id`).
     pub sid: Option<u32>,
     weight: Option<u32>,
@@ -44,6 +49,7 @@ pub struct NewServer {
     error_limit: Option<u32>,
     on_error: Option<OnError>,
     on_marked_down_shutdown: Option<bool>,
+    tls: NewServerTls,
 }
 
 impl NewServer {
@@ -93,6 +99,11 @@ impl NewServer {
                 }
                 self.cookie = Some(text.into());
             }
+            "proto" => match value()? {
+                "h1" => self.protocol = Some(ServerProtocol::H1),
+                "h2" => self.protocol = Some(ServerProtocol::H2),
+                _ => return Err("'proto' expects 'h1' or 'h2'.".to_owned()),
+            },
             "track" => self.track = Some(value()?.into()),
             "observe" => match value()? {
                 "layer4" => self.observe = Some(false),
@@ -115,7 +126,11 @@ impl NewServer {
                 "shutdown-sessions" => self.on_marked_down_shutdown = Some(true),
                 _ => return Err("'on-marked-down' expects 'shutdown-sessions'.".to_owned()),
             },
-            unknown => return Err(format!("unknown keyword '{}'.", shown(unknown))),
+            keyword => {
+                if !self.tls.option(keyword, words)? {
+                    return Err(format!("unknown keyword '{}'.", shown(keyword)));
+                }
+            }
         }
         Ok(())
     }
@@ -129,8 +144,11 @@ impl NewServer {
         if self.check && self.track.is_some() {
             return Err(Refusal("unable to enable checks and tracking at the same time!".to_owned()));
         }
+        let protocol = self.protocol.unwrap_or(defaults.protocol);
+        let owner = format!("{}/{name}", backend.name);
+        let tls = self.tls.build(owner, &address, &defaults.tls)?.speaking_h2(protocol == ServerProtocol::H2);
         let check = match self.check {
-            true => Some(Arc::new(self.build_check(&address, defaults.check.as_deref())?)),
+            true => Some(Arc::new(self.build_check(&address, defaults, &tls, protocol)?)),
             false => None,
         };
         let observe = match self.observe {
@@ -143,6 +161,7 @@ impl NewServer {
         };
         Ok(ServerSpec {
             name: name.into(),
+            protocol,
             weight: self.weight.unwrap_or(1),
             maxconn: self.maxconn,
             backup: self.backup,
@@ -157,12 +176,20 @@ impl NewServer {
             return_from_drain: defaults.return_from_drain,
             return_from_maint: defaults.return_from_maint,
             on_marked_down_shutdown: self.on_marked_down_shutdown.unwrap_or(defaults.on_marked_down_shutdown),
+            tls,
             address,
         })
     }
 
     /// The backend's check with what was said here; connecting is enough where the backend has none.
-    fn build_check(&self, address: &ServerAddress, template: Option<&CheckSpec>) -> Result<CheckSpec, Refusal> {
+    fn build_check(
+        &self,
+        address: &ServerAddress,
+        defaults: &ServerDefaults,
+        tls: &TlsUse,
+        protocol: ServerProtocol,
+    ) -> Result<CheckSpec, Refusal> {
+        let template = defaults.check.as_deref();
         let mut check = template.cloned().unwrap_or(CheckSpec {
             kind: CheckKind::Tcp,
             interval: Duration::from_secs(2),
@@ -189,18 +216,46 @@ impl NewServer {
             let text = "A unix socket is checked at 'addr' and 'port' or, without both, at the socket itself.";
             return Err(Refusal(text.to_owned()));
         }
-        if let Some(tls) = check.tls.as_mut().filter(|tls| tls.server_name.is_none()) {
-            match address {
-                ServerAddress::Name { host, .. } => tls.server_name = Some(host.clone()),
-                _ if tls.verify => {
-                    let text = "The backend checks certificates, and which name this server's must carry is not known: \
-                                give the backend's check a 'host', or the server a name for its address.";
-                    return Err(Refusal(text.to_owned()));
-                }
-                _ => {}
-            }
-        }
+        let elsewhere = self.check_port.is_some() || self.check_address.is_some();
+        check.tls = self.check_tls(check.tls.take(), elsewhere, address, defaults, tls)?;
+        check.speak(protocol == ServerProtocol::H2);
         Ok(check)
+    }
+
+    /// TLS of its check: its own, unless the backend's check says otherwise or goes elsewhere.
+    fn check_tls(
+        &self,
+        template: Option<Arc<ServerTls>>,
+        elsewhere: bool,
+        address: &ServerAddress,
+        defaults: &ServerDefaults,
+        own: &TlsUse,
+    ) -> Result<Option<Arc<ServerTls>>, Refusal> {
+        let inherited = match (&template, &defaults.tls) {
+            (Some(check), TlsUse::On(servers)) => Arc::ptr_eq(check, servers),
+            (None, servers) => !servers.is_on(),
+            _ => false,
+        };
+        let chosen = match self.tls.check {
+            Some(false) => None,
+            Some(true) => own.settings().cloned().or(template),
+            None if inherited => own.settings().filter(|_| own.is_on() && !elsewhere).cloned(),
+            None => template,
+        };
+        let Some(mut chosen) = chosen else { return Ok(None) };
+        if let Some(name) = &self.tls.check_sni {
+            let tls = Arc::make_mut(&mut chosen);
+            (tls.name, tls.sni) = (Some(name.clone()), Sni::Name);
+        }
+        if let (None, ServerAddress::Name { host, .. }) = (&chosen.name, address) {
+            Arc::make_mut(&mut chosen).name = Some(host.clone());
+        }
+        if chosen.name.is_none() && chosen.verify != Verify::Nothing {
+            let text = "The backend checks certificates, and which name this server's must carry is not known: \
+                        give the backend's check a 'host', or the server a name for its address.";
+            return Err(Refusal(text.to_owned()));
+        }
+        Ok(Some(chosen))
     }
 }
 
@@ -242,7 +297,7 @@ fn parse_address(name: &str, text: &str) -> Result<ServerAddress, String> {
 }
 
 /// RFC 1123, section 2.1, and underscores, which DNS allows and people use.
-fn is_host_name(host: &str) -> bool {
+pub(super) fn is_host_name(host: &str) -> bool {
     let label = |l: &str| {
         (1..=63).contains(&l.len())
             && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
@@ -282,7 +337,6 @@ fn time(keyword: &str, word: &str, least: Duration) -> Result<Duration, String> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::fleet::spec::ServerDefaults;
     use crate::core::fleet::tests::specs::{backend, server};
 
     fn parsed(line: &str) -> Result<NewServer, String> {

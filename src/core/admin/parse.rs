@@ -265,7 +265,11 @@ fn set_server(words: &[&str]) -> Result<ServerChange, String> {
         "check-port" => target_port(value, texts::CHECK_PORT_REQUIRED)
             .map(|port| ServerChange::CheckTarget { ip: None, port: Some(port) }),
         "fqdn" => name(value),
-        "ssl" => Err(texts::NO_SERVER_TLS.into()),
+        "ssl" => Ok(ServerChange::Tls(match value {
+            "on" => Some(true),
+            "off" => Some(false),
+            _ => None,
+        })),
         _ => Err(texts::SET_SERVER_USAGE.into()),
     }
 }

@@ -83,7 +83,8 @@ fn changes_to_servers() {
     server("set server be/s1 fqdn A.example.", Ok(Name("a.example".into())));
     server("set server be/s1 fqdn", Err(texts::NAME_REQUIRED));
     server("set server be/s1 fqdn a..b", Err("invalid fqdn 'a..b' by 'stats socket command'"));
-    server("set server be/s1 ssl on", Err(texts::NO_SERVER_TLS));
+    server("set server be/s1 ssl on", Ok(ServerChange::Tls(Some(true))));
+    server("set server be/s1 ssl bogus", Ok(ServerChange::Tls(None)));
     server("set server be/s1", Err(texts::SET_SERVER_USAGE));
     server("set server be/s1 bogus 1", Err(texts::SET_SERVER_USAGE));
 }

@@ -92,7 +92,7 @@ fn write_state(backend: &BackendEntry, server: &ServerEntry, now: Instant, out: 
     write!(out, "{} ", now.saturating_duration_since(server.changed_at).as_secs())?;
     write!(out, "{} {} {} ", status.number(), check_result(server, status), state.health)?;
     write!(out, "{} {} 0 0 ", check_state(server), agent_state(server))?;
-    write!(out, "{} {port} - 0 ", server.host().unwrap_or("-"))?;
+    write!(out, "{} {port} - {} ", server.host().unwrap_or("-"), u8::from(server.speaks_tls()))?;
     let shown = |address: Option<IpAddr>| address.map_or_else(|| "-".to_owned(), |a| a.to_string());
     write!(out, "{} {} ", server.check_port().unwrap_or(0), shown(server.check_address()))?;
     let agent = server.agent.as_ref();

@@ -53,6 +53,12 @@ pub const ADDRESS_REQUIRED: &str = "set server <b>/<s> addr requires an address 
 pub const NO_RESOLUTION: &str = "set server <b>/<s> fqdn failed because no resolution is configured.";
 /// `set server B/S ssl`
 pub const NO_SERVER_TLS: &str = "'set server <srv> ssl' cannot be set.  default-server should define ssl settings";
+/// `set server B/S ssl` of a server that was added at run time.
+pub const TLS_OF_DYNAMIC_SERVER: &str = "'set server <srv> ssl' not supported on dynamic servers";
+/// `set server B/S ssl` with another word, or none.
+pub const SERVER_TLS_EXPECTED: &str = "'set server <srv> ssl' expects 'on' or 'off'.";
+/// `set server B/S ssl on|off`
+pub const SERVER_TLS_UPDATED: &str = "server ssl setting updated.";
 /// `set server B/S` with another word, or none.
 pub const SET_SERVER_USAGE: &str = "usage: set server <backend>/<server> addr | agent | agent-addr | agent-port | \
                                     agent-send | check-addr | check-port | fqdn | health | ssl | state | weight";
@@ -196,6 +202,9 @@ const REFUSALS: &[&str] = &[
     ADDRESS_REQUIRED,
     NO_RESOLUTION,
     NO_SERVER_TLS,
+    TLS_OF_DYNAMIC_SERVER,
+    SERVER_TLS_EXPECTED,
+    SERVER_TLS_UPDATED,
     SET_SERVER_USAGE,
     WEIGHT_REQUIRED,
     WEIGHT_GARBAGE,

@@ -89,6 +89,7 @@ impl Fleet {
             Event::SetChecks { server, enabled } => self.set_checks(server, enabled, &mut turn)?,
             Event::SetCheckTarget { server, ip, port } => self.set_check_target(server, ip, port, &mut turn)?,
             Event::SetName { server, name, by } => self.set_server_name(server, &name, by, &mut turn)?,
+            Event::SetTls { server, on, by } => self.set_server_tls(server, on, by, &mut turn)?,
             Event::OrderAgent { server, order } => self.order_agent(server, order, &mut turn)?,
             Event::AgentAnswered { server, ticket, outcome, at } => {
                 self.agent_answered(server, ticket, outcome, at, &mut turn)?

@@ -1,11 +1,11 @@
-//! Orders about where things are: the address checks go to, the name of a server.
+//! Orders about where things are and how they are spoken to: the address checks go to, the name of a server, TLS.
 //!
 //! A server's own address is set in `apply`; what is said of agents in `agent`.
 
 use std::net::IpAddr;
 
 use super::apply::Turn;
-use super::event::Origin;
+use super::event::{Effect, Origin};
 use super::spec::{ServerAddress, ServerId};
 use super::{Fleet, Refusal, ServerEntry};
 use crate::core::admin::texts;
@@ -25,6 +25,16 @@ impl ServerEntry {
     /// The name it is looked up by: the configured one or the one an operator set. `None` when it has none.
     pub fn host(&self) -> Option<&str> {
         self.resolution.as_ref().map(Resolution::host)
+    }
+
+    /// Whether it is spoken to in TLS: as configured, or as an operator set it.
+    pub fn speaks_tls(&self) -> bool {
+        self.spec.tls.settings().is_some() && self.set_tls.unwrap_or(self.spec.tls.is_on())
+    }
+
+    /// What an operator said of TLS, if it is not what is configured.
+    pub(super) fn set_tls(&self) -> Option<bool> {
+        self.set_tls.filter(|on| *on != self.spec.tls.is_on())
     }
 
     /// A name an operator set in place of the configured one.
@@ -63,6 +73,38 @@ impl Fleet {
         entry.check_port = port.map_or(entry.check_port, |port| (port > 0).then_some(port));
         turn.save();
         Ok(())
+    }
+
+    /// Speaks TLS with a server from now on, or clear text. Its checks go on as they are, as in HAProxy.
+    pub(super) fn set_server_tls(
+        &mut self,
+        id: ServerId,
+        on: bool,
+        by: Origin,
+        turn: &mut Turn,
+    ) -> Result<(), Refusal> {
+        self.may_set_tls(id)?;
+        let entry = self.entry(id)?;
+        if entry.speaks_tls() != on {
+            entry.changed_by = Some(by);
+            entry.set_tls = Some(on);
+            turn.save();
+            turn.touch(id.backend);
+            turn.later.push(Effect::CloseIdle(id));
+        }
+        Ok(())
+    }
+
+    /// Whether `set server B/S ssl` means anything, to be asked before its word is looked at, as HAProxy does.
+    pub fn may_set_tls(&self, id: ServerId) -> Result<(), Refusal> {
+        let entry = self.server(id).ok_or_else(|| Refusal(texts::NO_SUCH_SERVER.to_owned()))?;
+        if entry.dynamic {
+            return Err(Refusal(texts::TLS_OF_DYNAMIC_SERVER.to_owned()));
+        }
+        match entry.spec.tls.settings() {
+            Some(_) => Ok(()),
+            None => Err(Refusal(texts::NO_SERVER_TLS.to_owned())),
+        }
     }
 
     /// Gives a server that is configured by name another one. Until it has an address, the old one is kept.

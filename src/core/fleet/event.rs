@@ -109,6 +109,15 @@ pub enum Event {
         /// By whom.
         by: Origin,
     },
+    /// `set server B/S ssl on|off`
+    SetTls {
+        /// Which.
+        server: ServerId,
+        /// On or off.
+        on: bool,
+        /// By whom.
+        by: Origin,
+    },
     /// What an operator says about a server's agent.
     OrderAgent {
         /// Whose.

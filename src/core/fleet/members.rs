@@ -64,6 +64,7 @@ impl Deleted {
             address: None,
             eligible: false,
             accepts_persistent: false,
+            tls: None,
             weight: 0,
             maxconn: 0,
         }

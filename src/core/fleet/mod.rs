@@ -156,6 +156,8 @@ pub struct ServerEntry {
     check_port: Option<u16>,
     /// Its agent, if it has one.
     pub agent: Option<AgentEntry>,
+    /// Whether it is spoken to in TLS, where an operator said so.
+    set_tls: Option<bool>,
     /// Servers that track it.
     followers: Vec<ServerId>,
     /// Requests wait for the server it tracks.
@@ -376,6 +378,7 @@ impl ServerEntry {
             check_address: spec.check.as_ref().and_then(|check| check.address),
             check_port: spec.check.as_ref().and_then(|check| check.port),
             agent: spec.agent.as_ref().map(AgentEntry::new),
+            set_tls: None,
             followers: Vec::new(),
             lead_awaited: false,
             spec: spec.clone(),

@@ -98,6 +98,7 @@ impl BackendEntry {
                     && entry.view_weight() == old.weight
                     && entry.view_maxconn() == old.maxconn
                     && entry.address == old.address
+                    && entry.speaks_tls() == old.tls.is_some()
             })
     }
 
@@ -129,6 +130,7 @@ impl ServerEntry {
             address: self.address.clone(),
             eligible: self.is_usable(),
             accepts_persistent: self.accepts_persistent(),
+            tls: self.spec.tls.settings().filter(|_| self.speaks_tls()).cloned(),
             weight: self.view_weight(),
             maxconn: self.view_maxconn(),
         }

@@ -51,6 +51,9 @@ pub struct SavedServer {
     /// In place of the configured name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// Whether it is spoken to in TLS, if that was set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<bool>,
     /// Where checks go, if that was set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<SavedTarget>,
@@ -159,6 +162,7 @@ impl ServerEntry {
             weight: (self.weight != self.spec.weight).then_some(self.weight),
             address: self.set_address,
             name: self.set_name.as_deref().map(str::to_owned),
+            tls: self.set_tls(),
             check: self.saved_check_target(),
             agent: self.saved_agent_target(),
             agent_off: self.state.agent.is_some_and(|agent| !agent.enabled),
@@ -184,6 +188,7 @@ impl ServerEntry {
         if let Some(name) = &was.name {
             self.rename(name, now);
         }
+        self.set_tls = was.tls;
         if let (Some(target), true) = (was.check, self.state.checked) {
             (self.check_address, self.check_port) = (target.address, target.port);
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::live::{BackendLive, FrontendLive, ServerLive};
 use super::spec::{BackendIndex, BackendSpec, FrontendSpec, ServerId, ServerSpec};
 use crate::core::balance::Picker;
+use crate::core::tls::ServerTls;
 
 /// Everything workers need to know to serve a request.
 #[derive(Debug)]
@@ -64,6 +65,8 @@ pub struct ServerView {
     pub address: Option<ConnectTo>,
     /// May get new requests by load balancing.
     pub eligible: bool,
+    /// How it is spoken to in TLS; `None`: in clear text.
+    pub tls: Option<Arc<ServerTls>>,
     /// May get requests bound to it by persistence (also while draining).
     pub accepts_persistent: bool,
     /// Effective weight, 256 per unit of configured weight, scaled by slow start.

@@ -20,6 +20,8 @@ use crate::core::pattern::DenyRule;
 use crate::core::route::{FixedAnswer, Route};
 use crate::core::web::PageSpec;
 
+pub use crate::core::tls::TlsUse;
+
 /// Position of a frontend in [`FleetSpec::frontends`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FrontendIndex(pub u32);
@@ -143,6 +145,8 @@ pub struct ServerTimeouts {
     pub queue: Duration,
     /// For a connection to a server.
     pub connect: Duration,
+    /// For the TLS handshake on it. HAProxy has it within `timeout connect`.
+    pub handshake: Duration,
     /// Inactivity of a server that is to answer.
     pub server: Duration,
     /// Inactivity of an upgraded connection, both directions.
@@ -235,6 +239,8 @@ pub struct BackendSpec {
     pub maintenance_answer: FixedAnswer,
     /// Keeping idle server connections.
     pub pool: PoolSpec,
+    /// HTTP/2 to its servers.
+    pub http2: Http2ToServers,
     /// Source addresses of connections to servers; empty lets the kernel choose.
     pub source: Vec<IpAddr>,
     /// Header rules on every request.
@@ -253,6 +259,8 @@ pub struct BackendSpec {
 /// `default-server`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerDefaults {
+    /// What is spoken to it.
+    pub protocol: ServerProtocol,
     /// Its check, if it asks for one and the backend has not switched them off.
     pub check: Option<Arc<CheckSpec>>,
     /// Passive checks, if it is checked.
@@ -267,11 +275,14 @@ pub struct ServerDefaults {
     pub return_from_maint: ReturnFromMaint,
     /// What happens to its sessions when it goes down.
     pub on_marked_down_shutdown: bool,
+    /// Whether it is spoken to in TLS. Owner and name are each server's own.
+    pub tls: TlsUse,
 }
 
 impl Default for ServerDefaults {
     fn default() -> ServerDefaults {
         ServerDefaults {
+            protocol: ServerProtocol::H1,
             check: None,
             observe: None,
             slowstart: None,
@@ -279,6 +290,7 @@ impl Default for ServerDefaults {
             return_from_drain: ReturnFromDrain::Checks,
             return_from_maint: ReturnFromMaint::Up,
             on_marked_down_shutdown: false,
+            tls: TlsUse::Unset,
         }
     }
 }
@@ -320,6 +332,41 @@ pub struct PoolSpec {
     pub idle_timeout: Duration,
 }
 
+/// HTTP/2 to servers, for those that speak it (`http2`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Http2ToServers {
+    /// Requests at once on one connection (`max_streams`, default 100); the server may allow fewer.
+    pub max_streams: u32,
+    /// Bytes of one answer's body that may wait for a slow client (`window`, default 128 KiB). A connection takes this
+    /// much for each of its streams, so that none holds up another. RFC 9113 section 5.2.
+    pub window_bytes: u32,
+    /// Time between two signs of life asked of a connection (`ping_interval`, default 30 s).
+    pub ping_interval: Duration,
+    /// How long one may take (`ping_timeout`, default 10 s); then the connection counts as lost.
+    pub ping_timeout: Duration,
+}
+
+impl Default for Http2ToServers {
+    fn default() -> Self {
+        Http2ToServers {
+            max_streams: 100,
+            window_bytes: 128 * 1024,
+            ping_interval: Duration::from_secs(30),
+            ping_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What is spoken to a server. HAProxy: `proto`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ServerProtocol {
+    /// HTTP/1.1, one request at a time on a connection (`h1`). The default.
+    #[default]
+    H1,
+    /// HTTP/2, many at a time (`h2`).
+    H2,
+}
+
 /// A server.
 #[derive(Debug, Clone)]
 pub struct ServerSpec {
@@ -327,6 +374,8 @@ pub struct ServerSpec {
     pub name: Box<str>,
     /// Where it is.
     pub address: ServerAddress,
+    /// What is spoken to it.
+    pub protocol: ServerProtocol,
     /// Weight 0 to 256, default 1. HAProxy: `weight`.
     pub weight: u32,
     /// Requests in flight at once; none when absent. HAProxy: `maxconn`.
@@ -355,6 +404,8 @@ pub struct ServerSpec {
     pub return_from_maint: ReturnFromMaint,
     /// What happens to its sessions when it goes down. HAProxy: `on-marked-down shutdown-sessions`.
     pub on_marked_down_shutdown: bool,
+    /// Whether it is spoken to in TLS. HAProxy: `ssl`.
+    pub tls: TlsUse,
 }
 
 /// Where a server listens.

@@ -266,10 +266,14 @@ pub(super) static FIELDS: &[Field] = &[
         U32(narrow((c.tls_resumed * 100).checked_div(c.totals.tls).unwrap_or(0)))
     })
     .metric("frontend_ssl_reuse"),
-    zero("SslBackendKeyRate", "MRP", "Complete TLS handshakes with servers in the last second")
-        .metric("current_backend_ssl_key_rate"),
-    zero("SslBackendMaxKeyRate", "MMP", "Most complete TLS handshakes with servers in a second")
-        .metric("max_backend_ssl_key_rate"),
+    field("SslBackendKeyRate", "MRP", "Complete TLS handshakes with servers in the last second", |c| {
+        U32(narrow(c.rates.process().tls_full_servers.read(c.totals.tls_full_servers, c.now)))
+    })
+    .metric("current_backend_ssl_key_rate"),
+    field("SslBackendMaxKeyRate", "MMP", "Most complete TLS handshakes with servers in a second", |c| {
+        U32(narrow(c.rates.process().tls_full_servers.max(c.totals.tls_full_servers, c.now)))
+    })
+    .metric("max_backend_ssl_key_rate"),
     field("SslCacheLookups", "MCP", "TLS sessions looked up", |c| U32(narrow(c.facts.tls_cache_lookups)))
         .wide(|c| c.facts.tls_cache_lookups)
         .metric("ssl_cache_lookups_total"),

@@ -59,6 +59,8 @@ pub struct ProcessRates {
     pub tls: Rate,
     /// `SslFrontendKeyRate`: complete handshakes.
     pub tls_full: Rate,
+    /// `SslBackendKeyRate`, `SslBackendMaxKeyRate`: complete handshakes with servers.
+    pub tls_full_servers: Rate,
     /// `BytesOutRate`.
     pub bytes_out: Rate,
 }
@@ -76,6 +78,8 @@ pub struct ProcessTotals {
     pub tls: u64,
     /// Those of them that were complete ones.
     pub tls_full: u64,
+    /// Complete TLS handshakes with servers.
+    pub tls_full_servers: u64,
     /// Bytes sent to clients (`TotalBytesOut`).
     pub bytes_out: u64,
 }
@@ -94,6 +98,9 @@ impl ProcessTotals {
             totals.tls += counters.sum(Counter::TlsFull) + counters.sum(Counter::TlsResumed);
             totals.bytes_out += counters.sum(Counter::Bout);
         }
+        for server in fleet.servers().filter(|server| server.spec.tls.settings().is_some()) {
+            totals.tls_full_servers += server.live.counters.sum(Counter::TlsFull);
+        }
         totals
     }
 }
@@ -106,6 +113,7 @@ impl Rates {
         self.process.sessions.sample(totals.sessions, now);
         self.process.tls.sample(totals.tls, now);
         self.process.tls_full.sample(totals.tls_full, now);
+        self.process.tls_full_servers.sample(totals.tls_full_servers, now);
         self.process.bytes_out.sample(totals.bytes_out, now);
         for frontend in fleet.frontends() {
             let counters = &frontend.live.counters;
@@ -135,6 +143,7 @@ impl Rates {
             &mut process.sessions,
             &mut process.tls,
             &mut process.tls_full,
+            &mut process.tls_full_servers,
             &mut process.bytes_out,
         ] {
             rate.highest = 0;

@@ -58,6 +58,8 @@ pub enum Cause {
     QueueTimeout,
     /// The server refused the connection.
     ServerRefused,
+    /// The TLS handshake with the server failed.
+    ServerTls,
     /// The server did not take the connection in time.
     ConnectTimeout,
     /// The server closed or reset before the end of what it owed.
@@ -113,7 +115,7 @@ pub fn judge(cause: Cause, phase: Phase) -> Termination {
         (Cause::NoServer, _) => end(503, *b"SC"),
         (Cause::QueueFull, _) => end(503, *b"SQ"),
         (Cause::QueueTimeout, _) => end(503, *b"sQ"),
-        (Cause::ServerRefused, _) => end(503, *b"SC"),
+        (Cause::ServerRefused | Cause::ServerTls, _) => end(503, *b"SC"),
         (Cause::ConnectTimeout, _) => end(503, *b"sC"),
         (Cause::ServerClosed, _) => end(502, [b'S', p]),
         (Cause::ServerTimeout, _) => end(504, [b's', p]),
@@ -141,6 +143,7 @@ pub fn reason(cause: Cause) -> Option<&'static str> {
         Cause::QueueFull => "queue full",
         Cause::QueueTimeout => "queue timeout",
         Cause::ServerRefused => "server refused the connection",
+        Cause::ServerTls => "TLS handshake with the server failed",
         Cause::ConnectTimeout => "connect timeout",
         Cause::ServerClosed => "server closed the connection",
         Cause::ServerTimeout => "server timeout",
@@ -175,6 +178,7 @@ mod tests {
         check(Cause::ServerTimeout, Phase::Data, Some(504), "sD");
         check(Cause::BadAnswer, Phase::Headers, Some(502), "PH");
         check(Cause::ServerRefused, Phase::Connect, Some(503), "SC");
+        check(Cause::ServerTls, Phase::Connect, Some(503), "SC");
         check(Cause::ConnectTimeout, Phase::Connect, Some(503), "sC");
         check(Cause::QueueTimeout, Phase::Queue, Some(503), "sQ");
         check(Cause::ClientClosed, Phase::Queue, None, "CQ");

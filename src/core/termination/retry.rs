@@ -13,6 +13,10 @@ pub enum Failure {
     EmptyResponse,
     /// The server answered 503 (a refused answer).
     Status503,
+    /// HTTP/2: the server refused the request unread (REFUSED_STREAM; RFC 9113 section 8.7).
+    Refused,
+    /// HTTP/2: the connection was on its way out, and the server has not looked at the request (GOAWAY).
+    Closing,
 }
 
 /// What is known of the request.
@@ -47,6 +51,9 @@ pub fn decide(failure: Failure, attempt: Attempt, retries_max: u32, retry_on: Re
         Failure::Connect if left && !attempt.body_consumed => Verdict::Retry,
         Failure::DeadReused if replayable => Verdict::Replace,
         Failure::EmptyResponse if left && replayable && retry_on.empty_response => Verdict::Retry,
+        // Nobody has acted on it, so even what must not be repeated may be sent again.
+        Failure::Refused if left && !attempt.body_consumed => Verdict::Retry,
+        Failure::Closing if !attempt.body_consumed => Verdict::Replace,
         Failure::Status503 if left && replayable && retry_on.status_503 => Verdict::Retry,
         _ => Verdict::GiveUp,
     }
@@ -80,5 +87,10 @@ mod tests {
         assert_eq!(decide(Failure::EmptyResponse, post, 3, all), Verdict::GiveUp);
         assert_eq!(decide(Failure::Status503, get, 3, all), Verdict::Retry);
         assert_eq!(decide(Failure::Status503, get, 3, none), Verdict::GiveUp);
+        assert_eq!(decide(Failure::Refused, post, 3, none), Verdict::Retry);
+        assert_eq!(decide(Failure::Refused, Attempt { retries: 3, ..get }, 3, none), Verdict::GiveUp);
+        assert_eq!(decide(Failure::Refused, streamed_put, 3, none), Verdict::GiveUp);
+        assert_eq!(decide(Failure::Closing, post, 0, none), Verdict::Replace);
+        assert_eq!(decide(Failure::Closing, streamed_put, 3, none), Verdict::GiveUp);
     }
 }

@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 
 use super::exchange::{Failed, ServerSide};
 use super::{BackendPlace, End, Stream};
+use crate::backend::ServerIo;
 use crate::backend::checkout::{self, Checkout, Waiting, Wish};
 use crate::backend::connect::{self, ConnectError};
+use crate::backend::handshake;
 use crate::core::balance::{Algorithm, hash_key};
 use crate::core::fleet::event::Event;
 use crate::core::fleet::snapshot::{BackendView, ServerView};
+use crate::core::fleet::spec::ServerProtocol;
 use crate::core::http::cookie;
 use crate::core::http::h1::Body;
 use crate::core::stats::counters::Counter;
@@ -22,6 +25,7 @@ use crate::frontend::connection::millis;
 use crate::frontend::registry::Doing;
 use crate::runtime::clock;
 use crate::runtime::shared::WorkerReport;
+use crate::tls::{HandshakeError, verifier};
 
 /// Pause before the same server is tried again after a failed connection. HAProxy: one second, or `timeout connect`.
 const SAME_SERVER_PAUSE: Duration = Duration::from_secs(1);
@@ -129,6 +133,7 @@ impl Stream<'_> {
             out.extend_from_slice(b"TE: trailers\r\nConnection: TE\r\n");
         }
         out.extend_from_slice(b"\r\n");
+        self.head_end = out.len();
         self.e.bytes_in += self.upload.take_whole(&mut self.connection.buffer, out);
     }
 
@@ -206,25 +211,31 @@ impl Stream<'_> {
         let Some(server) = newest.servers.get(lease.index()) else {
             return Err(Failed::End(End::new(Cause::Internal, Phase::Queue)));
         };
+        if server.spec.protocol == ServerProtocol::H2 {
+            return self.attempt_over_h2(view, &newest, server).await;
+        }
         let Some(to) = server.address.clone() else {
             return Err(Failed::End(End::new(Cause::NoServer, Phase::Queue)));
         };
         let kept = match self.fresh_only {
             true => None,
-            false => self.worker.pool.borrow_mut().take(server, self.e.latest),
+            false => {
+                let host = Some(self.e.scratch.host.as_str()).filter(|host| !host.is_empty());
+                self.worker.pool.borrow_mut().take(server, host, self.e.latest)
+            }
         };
         let side = match kept {
-            Some(socket) => {
+            Some(io) => {
                 server.live.counters.inc(self.worker.shard, Counter::Reuse);
                 view.live.counters.inc(self.worker.shard, Counter::Reuse);
                 self.e.timers.connect = Some(0);
                 self.e.times.connect = Duration::ZERO;
                 self.e.connected = Some(self.e.latest);
-                ServerSide::new(socket, to, true)
+                ServerSide::new(io, to, true)
             }
             None => {
-                let socket = self.connect(view, server, &to).await?;
-                ServerSide::new(socket, to, false)
+                let io = self.connect(view, server, &to).await?;
+                ServerSide::new(io, to, false)
             }
         };
         self.note_addresses(&side);
@@ -243,7 +254,7 @@ impl Stream<'_> {
         view: &BackendView,
         server: &ServerView,
         to: &crate::core::fleet::snapshot::ConnectTo,
-    ) -> Result<crate::runtime::socket::Socket, Failed> {
+    ) -> Result<ServerIo, Failed> {
         let shard = self.worker.shard;
         server.live.counters.inc(shard, Counter::Connect);
         view.live.counters.inc(shard, Counter::Connect);
@@ -251,9 +262,20 @@ impl Stream<'_> {
         let turn = self.worker.source_turn.get();
         self.worker.source_turn.set(turn.wrapping_add(1));
         let start = clock::now();
-        let timeout = view.spec.timeouts.connect;
-        self.connection.place.entry.expires(false, start + timeout);
-        let mut connecting = Box::pin(connect::connect(to, &view.spec.source, turn, timeout));
+        let timeouts = &view.spec.timeouts;
+        self.connection.place.entry.expires(false, start + timeouts.connect);
+        let host = Some(self.e.scratch.host.as_str()).filter(|host| !host.is_empty());
+        let connectors = &self.worker.connectors;
+        let mut connecting = Box::pin(async {
+            let io = connect::connect(to, &view.spec.source, turn, timeouts.connect).await?;
+            match &server.tls {
+                None => Ok(io),
+                Some(tls) => {
+                    let connector = connectors.get(tls, clock::now()).map_err(ConnectError::Connector)?;
+                    handshake::secure(io, &connector, host, timeouts.handshake).await
+                }
+            }
+        });
         let connection = &mut *self.connection;
         let shelf = &self.worker.shelf;
         let ahead_max = self.e.snapshot.frontends[self.e.frontend].spec.limits.pipeline_max_bytes;
@@ -275,24 +297,63 @@ impl Stream<'_> {
         self.e.latest = now;
         match connected {
             Err(end) => Err(Failed::End(end)),
-            Ok(Ok(socket)) => {
+            Ok(Ok(io)) => {
+                self.count_handshake(server, &io);
                 self.e.times.connect = now.saturating_duration_since(start);
                 self.e.timers.connect = Some(millis(self.e.times.connect));
                 self.e.connected = Some(now);
-                Ok(socket)
+                Ok(io)
             }
-            Ok(Err(error)) => {
-                let cause = match &error {
-                    ConnectError::Refused(_) => Cause::ServerRefused,
-                    ConnectError::Timeout => Cause::ConnectTimeout,
-                    ConnectError::Exhausted(error) => {
-                        tracing::warn!(%error, "cannot connect to servers");
-                        Cause::Exhausted
-                    }
-                };
-                self.observe(server, Some(&error.to_string()));
-                Err(Failed::Attempt { failure: Failure::Connect, end: End::new(cause, Phase::Connect) })
+            Ok(Err(error)) => Err(self.cannot_connect(server, &error)),
+        }
+    }
+
+    /// There is no connection to the server.
+    pub(super) fn cannot_connect(&self, server: &ServerView, error: &ConnectError) -> Failed {
+        let cause = match error {
+            ConnectError::Refused(_) => Cause::ServerRefused,
+            ConnectError::Timeout | ConnectError::Tls(HandshakeError::Timeout) => Cause::ConnectTimeout,
+            ConnectError::Tls(_) | ConnectError::Connector(_) => Cause::ServerTls,
+            ConnectError::Alpn => Cause::ServerTls,
+            ConnectError::Http2(_) => Cause::ServerRefused,
+            ConnectError::Exhausted(error) => {
+                tracing::warn!(%error, "cannot connect to servers");
+                Cause::Exhausted
             }
+        };
+        match error {
+            ConnectError::Tls(error) => self.handshake_failed(server, &verifier::sentence(error)),
+            ConnectError::Connector(error) => self.handshake_failed(server, &error.to_string()),
+            ConnectError::Alpn => self.handshake_failed(server, &error.to_string()),
+            ConnectError::Http2(cause) => self.not_http2(server, cause),
+            _ => {}
+        }
+        self.observe(server, Some(&error.to_string()));
+        Failed::Attempt { failure: Failure::Connect, end: End::new(cause, Phase::Connect) }
+    }
+
+    /// Says that a server does not speak what it is said to speak, if that is news.
+    fn not_http2(&self, server: &ServerView, cause: &h2::Error) {
+        let owner = format!("{}/{}", self.e.backend().map_or("", |b| &b.spec.name[..]), server.spec.name);
+        if self.worker.connectors.is_news(&owner, "no HTTP/2", self.e.latest) {
+            tracing::warn!(server = %owner, error = %cause, "a server with `proto: h2` does not speak HTTP/2");
+        }
+    }
+
+    /// Counts a handshake that ended well.
+    fn count_handshake(&self, server: &ServerView, io: &ServerIo) {
+        if let Some(tls) = io.tls() {
+            let counter = if tls.is_resumed() { Counter::TlsResumed } else { Counter::TlsFull };
+            server.live.counters.inc(self.worker.shard, counter);
+        }
+    }
+
+    /// Counts a handshake with a server that came to nothing, and says why if that is news.
+    pub(super) fn handshake_failed(&self, server: &ServerView, why: &str) {
+        server.live.counters.inc(self.worker.shard, Counter::TlsFailed);
+        let Some(settings) = &server.tls else { return };
+        if self.worker.connectors.is_news(&settings.owner, why, self.e.latest) {
+            tracing::warn!(server = %settings.owner, error = %why, "no TLS with a server");
         }
     }
 

@@ -4,11 +4,11 @@ use std::io::IoSlice;
 use std::task::{Context, Poll};
 
 use super::upload::reframe;
+use crate::backend::ServerIo;
 use crate::core::fleet::spec::HttpLimits;
 use crate::core::http::h1::{Body, ChunkDecoder, Reject};
 use crate::frontend::client::Client;
 use crate::runtime::buffer::{Buffer, BufferShelf, LARGE_BUFFER_BYTES};
-use crate::runtime::socket::Socket;
 
 /// A piece of body up to this size is copied behind the head instead of written from where it is.
 const COPIED_MAX_BYTES: usize = 4096;
@@ -77,7 +77,7 @@ impl Download {
         &mut self,
         cx: &mut Context<'_>,
         client: &mut Client,
-        server: &mut Socket,
+        server: &mut ServerIo,
         buffer: &mut Buffer,
         out: &mut Vec<u8>,
         shelf: &BufferShelf,

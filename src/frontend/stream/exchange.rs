@@ -2,16 +2,15 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::io::AsyncWrite;
-
 use super::download::{Download, DownloadError};
 use super::upload::{self, Upload, UploadError};
 use super::{End, Stream, download, numbers};
+use crate::backend::ServerIo;
+use crate::backend::io::TlsIo;
 use crate::core::filter;
 use crate::core::fleet::snapshot::{BackendView, ConnectTo, ServerView};
 use crate::core::fleet::spec::HttpLimits;
@@ -26,15 +25,15 @@ use crate::frontend::connection::{Connection, millis};
 use crate::frontend::registry::Doing;
 use crate::runtime::buffer::{Buffer, BufferShelf};
 use crate::runtime::clock;
-use crate::runtime::socket::Socket;
+use crate::tls::verifier;
 
 /// Interim (1xx) answers to one request; a server that sends more gets no further.
-const INTERIM_MAX: u32 = 16;
+pub(super) const INTERIM_MAX: u32 = 16;
 
 /// A connection to a server while a request is on it.
 #[derive(Debug)]
 pub(super) struct ServerSide {
-    socket: Socket,
+    io: ServerIo,
     to: ConnectTo,
     buffer: Buffer,
     /// It carried requests before.
@@ -49,8 +48,8 @@ pub(super) struct ServerSide {
 
 impl ServerSide {
     /// A connection as it comes from `connect` or the pool.
-    pub fn new(socket: Socket, to: ConnectTo, reused: bool) -> ServerSide {
-        ServerSide { socket, to, buffer: Buffer::default(), reused, sent: 0, answered: false, refuses: false }
+    pub fn new(io: ServerIo, to: ConnectTo, reused: bool) -> ServerSide {
+        ServerSide { io, to, buffer: Buffer::default(), reused, sent: 0, answered: false, refuses: false }
     }
 
     /// Our address and the server's; unix sockets have none.
@@ -59,7 +58,7 @@ impl ServerSide {
             ConnectTo::Ip(address) => Some(*address),
             ConnectTo::Unix(_) => None,
         };
-        (self.socket.local_addr(), server)
+        (self.io.local_addr(), server)
     }
 
     /// Whether the server has said anything since its answer, or closed: then it has no use for more of the request.
@@ -68,7 +67,7 @@ impl ServerSide {
             return true;
         }
         shelf.equip(&mut self.buffer);
-        match self.socket.poll_read_slice(cx, self.buffer.room()) {
+        match self.io.poll_read_slice(cx, self.buffer.room()) {
             Poll::Ready(Ok(n @ 1..)) => {
                 self.buffer.filled_by(n);
                 true
@@ -138,7 +137,7 @@ impl Stream<'_> {
     ) -> Result<End, Failed> {
         let outcome = self.converse(view, server, &mut side).await;
         if let Ok((_, After::Switched)) = outcome {
-            self.switched = Some((side.socket, side.buffer));
+            self.switched = Some((side.io, side.buffer));
         } else {
             side.buffer.consume(usize::MAX);
             self.worker.shelf.shelve(&mut side.buffer);
@@ -148,7 +147,7 @@ impl Stream<'_> {
                 let backend = newest.backends.get(server.id.backend.0 as usize);
                 if let Some(server) = backend.and_then(|b| b.servers.get(server.id.index as usize)) {
                     let mut pool = self.worker.pool.borrow_mut();
-                    pool.keep(server, &side.to, side.socket, view.spec.pool, self.e.latest);
+                    pool.keep(server, &side.to, side.io, view.spec.pool, self.e.latest);
                 }
             }
         }
@@ -251,7 +250,7 @@ impl Stream<'_> {
                     let larger = (side.buffer.capacity() * 2).min(limits.head_max_bytes + 1024);
                     side.buffer.grow(larger);
                 }
-                match side.socket.poll_read_slice(cx, side.buffer.room()) {
+                match side.io.poll_read_slice(cx, side.buffer.room()) {
                     Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Poll::Ready(Heard::Gone),
                     Poll::Ready(Ok(n)) => {
                         side.buffer.filled_by(n);
@@ -306,6 +305,15 @@ impl Stream<'_> {
     /// The server went away before its answer's head was whole.
     fn server_gone(&mut self, server: &ServerView, side: &ServerSide) -> Failed {
         let end = End::new(Cause::ServerClosed, Phase::Headers);
+        if let Some(refusal) = side.io.tls().and_then(TlsIo::refusal).filter(|_| !side.answered && !side.reused)
+            && verifier::refuses_identity(refusal)
+        {
+            // It has looked at nothing that was sent: as good as no connection.
+            self.handshake_failed(server, &verifier::reason(refusal));
+            self.observe(server, Some("TLS handshake failed"));
+            let end = End::new(Cause::ServerTls, Phase::Connect);
+            return Failed::Attempt { failure: Failure::Connect, end };
+        }
         if side.answered {
             self.observe(server, Some("answer cut short"));
             return Failed::End(end);
@@ -324,7 +332,7 @@ impl Stream<'_> {
     }
 
     /// Passes a 1xx on, if the client knows such answers.
-    async fn relay_interim(&mut self) -> Result<(), End> {
+    pub(super) async fn relay_interim(&mut self) -> Result<(), End> {
         if self.e.scratch.request.version() == Version::Http10 {
             return Ok(());
         }
@@ -346,7 +354,7 @@ impl Stream<'_> {
     }
 
     /// Notes that the head of the answer has come: timers, passive checks.
-    fn answer_began(&mut self, server: &ServerView) {
+    pub(super) fn answer_began(&mut self, server: &ServerView) {
         let now = clock::now();
         self.e.latest = now;
         let since = self.e.connected.unwrap_or(self.e.first_byte);
@@ -361,7 +369,7 @@ impl Stream<'_> {
     }
 
     /// Writes the answer's head for the client.
-    fn render_response(&mut self, view: &BackendView, server: &ServerView, framing: &ResponseFraming) {
+    pub(super) fn render_response(&mut self, view: &BackendView, server: &ServerView, framing: &ResponseFraming) {
         let snapshot = self.e.snapshot.clone();
         let spec = &snapshot.frontends[self.e.frontend].spec;
         let scratch = &mut *self.e.scratch;
@@ -433,7 +441,7 @@ impl Stream<'_> {
     /// An answer that comes before the request's body was read, with an error or an end of the connection, means that
     /// the server will not read the rest once it has said all: the client's connection cannot go on. Nor can it when the
     /// client was never told to send the body.
-    fn upload_is_hopeless(&self, framing: &ResponseFraming) -> bool {
+    pub(super) fn upload_is_hopeless(&self, framing: &ResponseFraming) -> bool {
         let unasked = self.framing.expect_continue && !self.continued && self.upload.received == 0;
         !framing.keep_alive || self.e.scratch.response.status() >= 300 || unasked
     }
@@ -474,7 +482,7 @@ impl Stream<'_> {
             };
             let io = &mut connection.io;
             let polled =
-                down.poll(cx, io, &mut side.socket, &mut side.buffer, &mut scratch.out, shelf, bytes_out, &mut moved);
+                down.poll(cx, io, &mut side.io, &mut side.buffer, &mut scratch.out, shelf, bytes_out, &mut moved);
             let progress = match polled {
                 Ok(download::Progress::Done)
                     if uploading == upload::Progress::Done || hopeless || side.refuses || side.is_over(cx, shelf) =>
@@ -550,7 +558,7 @@ fn send(
     bytes_in: &mut u64,
 ) -> Result<upload::Progress, End> {
     while side.sent < head.len() && !side.refuses {
-        match Pin::new(&mut side.socket).poll_write(cx, &head[side.sent..]) {
+        match side.io.poll_write(cx, &head[side.sent..]) {
             Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => side.refuses = true,
             Poll::Ready(Ok(n)) => {
                 side.sent += n;
@@ -562,32 +570,42 @@ fn send(
     if side.refuses {
         return Ok(upload::Progress::AwaitsServer);
     }
-    if up.is_done() {
-        return Ok(upload::Progress::Done);
+    let mut progress = upload::Progress::Done;
+    if !up.is_done() {
+        let before = up.received;
+        let result = up.poll(cx, connection, &mut side.io, shelf, moved);
+        *bytes_in += up.received - before;
+        progress = match result {
+            Ok(progress) => progress,
+            Err(UploadError::ServerGone) => {
+                side.refuses = true;
+                return Ok(upload::Progress::AwaitsServer);
+            }
+            Err(UploadError::Malformed) => {
+                let reject = Reject::request(h1::RejectReason::LengthMismatch, 0);
+                return Err(End::new(Cause::BadRequest(reject.status), Phase::Headers));
+            }
+            Err(UploadError::ClientClosed) => return Err(End::new(Cause::ClientClosed, Phase::Headers)),
+            Err(UploadError::ClientReset) => return Err(End::new(Cause::ClientReset, Phase::Headers)),
+            Err(UploadError::Bad(reject)) => return Err(End::new(Cause::BadRequest(reject.status), Phase::Headers)),
+            Err(UploadError::TooLarge) => return Err(End::new(Cause::BadRequest(413), Phase::Headers)),
+        };
     }
-    let before = up.received;
-    let result = up.poll(cx, connection, &mut side.socket, shelf, moved);
-    *bytes_in += up.received - before;
-    match result {
-        Ok(progress) => Ok(progress),
-        Err(UploadError::ServerGone) => {
+    // With TLS, what was taken may not have left this process yet.
+    match side.io.poll_flush(cx) {
+        Poll::Ready(Ok(())) => Ok(progress),
+        Poll::Ready(Err(_)) => {
             side.refuses = true;
             Ok(upload::Progress::AwaitsServer)
         }
-        Err(UploadError::Malformed) => {
-            let reject = Reject::request(h1::RejectReason::LengthMismatch, 0);
-            Err(End::new(Cause::BadRequest(reject.status), Phase::Headers))
-        }
-        Err(UploadError::ClientClosed) => Err(End::new(Cause::ClientClosed, Phase::Headers)),
-        Err(UploadError::ClientReset) => Err(End::new(Cause::ClientReset, Phase::Headers)),
-        Err(UploadError::Bad(reject)) => Err(End::new(Cause::BadRequest(reject.status), Phase::Headers)),
-        Err(UploadError::TooLarge) => Err(End::new(Cause::BadRequest(413), Phase::Headers)),
+        Poll::Pending if progress == upload::Progress::Done => Ok(upload::Progress::AwaitsServer),
+        Poll::Pending => Ok(progress),
     }
 }
 
 /// Whether it must be asked if the client is still there: moving a body shows it by itself, save that a body which the
 /// server does not take hides a reset of its stream.
-fn looks_for_client(uploading: upload::Progress, connection: &Connection) -> bool {
+pub(super) fn looks_for_client(uploading: upload::Progress, connection: &Connection) -> bool {
     match uploading {
         upload::Progress::Done => true,
         upload::Progress::AwaitsServer => connection.io.is_h2(),
@@ -620,13 +638,13 @@ pub(super) fn status_line(out: &mut Vec<u8>, head: &Head) {
 }
 
 /// How long each side may be still.
-struct Waits {
-    client: Duration,
-    server: Duration,
+pub(super) struct Waits {
+    pub client: Duration,
+    pub server: Duration,
 }
 
 impl Waits {
-    fn on(&self, client: bool) -> Duration {
+    pub fn on(&self, client: bool) -> Duration {
         if client { self.client } else { self.server }
     }
 }

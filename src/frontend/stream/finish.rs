@@ -75,6 +75,7 @@ pub(super) fn end_closes(end: End) -> bool {
                     | Cause::QueueFull
                     | Cause::QueueTimeout
                     | Cause::ServerRefused
+                    | Cause::ServerTls
                     | Cause::ConnectTimeout
                     | Cause::ServerClosed
                     | Cause::ServerTimeout

@@ -1,7 +1,7 @@
 //! One request, in phases. [`handle`] is the order of the work; each phase has its file.
 //!
 //! `head` reads it, `rules` understands, limits and routes it, `local` and `page` answer what is answered here, `attempt`
-//! finds a server, `exchange` (with `upload`, `download` and `numbers`) talks to it, `finish` counts and logs.
+//! finds a server, `exchange` (with `upload`, `download` and `numbers`) or `over_h2` talks to it, `finish` counts and logs.
 //! `multiplexed` is what differs for HTTP/2 clients; the rest is the same for all.
 
 mod attempt;
@@ -12,6 +12,7 @@ mod head;
 mod local;
 mod multiplexed;
 mod numbers;
+mod over_h2;
 mod page;
 mod rules;
 mod upload;
@@ -26,7 +27,7 @@ use smallvec::SmallVec;
 use super::connection::Connection;
 use super::registry::Doing;
 use super::worker::{Pinned, Worker};
-use crate::backend::Lease;
+use crate::backend::{Lease, ServerIo};
 use crate::core::fleet::snapshot::{BackendView, FrontendView, ServerView};
 use crate::core::http::Head;
 use crate::core::http::h1::{Body, RequestFraming};
@@ -35,7 +36,6 @@ use crate::core::log::record::{CapturedValue, Timers};
 use crate::core::termination::{Cause, Phase};
 use crate::runtime::buffer::Buffer;
 use crate::runtime::clock;
-use crate::runtime::socket::Socket;
 
 pub use finish::{answer_late, ended_without_request, refuse_http1, run_tunnel};
 
@@ -57,7 +57,7 @@ pub enum Next {
 /// An upgraded connection's server side, and what its log line needs in the end.
 #[derive(Debug)]
 pub struct Tunnel {
-    server: Socket,
+    server: ServerIo,
     early: Buffer,
     epilogue: Epilogue,
 }
@@ -239,10 +239,14 @@ struct Stream<'c> {
     replacing: bool,
     /// Kept connections are not for this request any more.
     fresh_only: bool,
+    /// When a shared connection failed the request: only newer ones are for it.
+    failed_at: Option<Instant>,
+    /// How much of the scratch's `to_server` is the head; behind it is a small body.
+    head_end: usize,
     /// The client said that it understands trailers (`TE: trailers`).
     takes_trailers: bool,
     /// A socket to tunnel to, once the server switched protocols.
-    switched: Option<(Socket, Buffer)>,
+    switched: Option<(ServerIo, Buffer)>,
 }
 
 /// Serves one request whose first byte is in the connection's buffer.
@@ -314,6 +318,8 @@ impl<'c> Stream<'c> {
             continued: false,
             replacing: false,
             fresh_only: false,
+            failed_at: None,
+            head_end: 0,
             cut_visibly: false,
             takes_trailers: false,
             switched: None,

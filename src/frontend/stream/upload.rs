@@ -1,16 +1,15 @@
 //! The request body on its way to the server, as fast as the slower side allows.
 
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::AsyncWrite;
+use bytes::Bytes;
 
+use crate::backend::ServerIo;
 use crate::core::fleet::spec::HttpLimits;
 use crate::core::http::h1::{self, Body, ChunkDecoder, ChunkEvent, Reject};
 use crate::frontend::connection::Connection;
 use crate::runtime::buffer::{Buffer, BufferShelf, LARGE_BUFFER_BYTES};
-use crate::runtime::socket::Socket;
 
 /// Re-framed bytes gathered before they are written.
 const GATHER_BYTES: usize = 32 * 1024;
@@ -26,6 +25,8 @@ pub(super) struct Upload {
     max: Option<u64>,
     /// Bytes have left the client's buffer, so the request cannot be repeated.
     pub consumed: bool,
+    /// Fields behind a chunked body, once all of it was given out by [`Upload::poll_piece`].
+    pub trailers: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 #[derive(Debug)]
@@ -68,7 +69,15 @@ pub(super) enum UploadError {
 impl Upload {
     /// No body.
     pub fn none() -> Upload {
-        Upload { kind: Kind::Done, out: Vec::new(), written: 0, received: 0, max: None, consumed: false }
+        Upload {
+            kind: Kind::Done,
+            out: Vec::new(),
+            written: 0,
+            received: 0,
+            max: None,
+            consumed: false,
+            trailers: Vec::new(),
+        }
     }
 
     /// A body framed as `body`.
@@ -112,13 +121,13 @@ impl Upload {
         &mut self,
         cx: &mut Context<'_>,
         client: &mut Connection,
-        server: &mut Socket,
+        server: &mut ServerIo,
         shelf: &BufferShelf,
         moved: &mut bool,
     ) -> Result<Progress, UploadError> {
         loop {
             while self.written < self.out.len() {
-                match Pin::new(&mut *server).poll_write(cx, &self.out[self.written..]) {
+                match server.poll_write(cx, &self.out[self.written..]) {
                     Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Err(UploadError::ServerGone),
                     Poll::Ready(Ok(n)) => {
                         self.written += n;
@@ -134,7 +143,7 @@ impl Upload {
                 Kind::Length(left) => {
                     let ready = (*left).min(client.buffer.len() as u64) as usize;
                     if ready > 0 {
-                        match Pin::new(&mut *server).poll_write(cx, &client.buffer.filled()[..ready]) {
+                        match server.poll_write(cx, &client.buffer.filled()[..ready]) {
                             Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Err(UploadError::ServerGone),
                             Poll::Ready(Ok(n)) => {
                                 client.buffer.consume(n);
@@ -211,6 +220,120 @@ impl Upload {
                     shelf.shelve(&mut client.buffer);
                     return Ok(Progress::AwaitsClient);
                 }
+            }
+        }
+    }
+}
+
+/// What an upload has for a server with a framing of its own.
+#[derive(Debug)]
+pub(super) enum Piece {
+    /// Bytes of the body.
+    Data(Bytes),
+    /// Nothing before the client sends more.
+    AwaitsClient,
+    /// That was all; the trailers are in [`Upload::trailers`].
+    End,
+}
+
+impl Upload {
+    /// The next piece of the bare body. `moved` is set when bytes came from the client.
+    pub fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Connection,
+        shelf: &BufferShelf,
+        moved: &mut bool,
+    ) -> Result<Piece, UploadError> {
+        loop {
+            match &mut self.kind {
+                Kind::Done => return Ok(Piece::End),
+                Kind::Length(left) => {
+                    let ready = (*left).min(client.buffer.len() as u64) as usize;
+                    if ready > 0 {
+                        let data = Bytes::copy_from_slice(&client.buffer.filled()[..ready]);
+                        client.buffer.consume(ready);
+                        *left -= ready as u64;
+                        self.received += ready as u64;
+                        self.consumed = true;
+                        if *left == 0 {
+                            self.kind = Kind::Done;
+                        }
+                        return Ok(Piece::Data(data));
+                    }
+                    if *left > LARGE_BUFFER_BYTES as u64 && self.consumed {
+                        shelf.equip_large(&mut client.buffer);
+                    }
+                }
+                Kind::Chunked(decoder) => {
+                    let had = client.buffer.len();
+                    let ended = reframe(decoder, &mut client.buffer, &mut self.out, false).map_err(UploadError::Bad)?;
+                    self.received = decoder.total();
+                    self.consumed |= client.buffer.len() < had;
+                    if self.max.is_some_and(|max| self.received > max) {
+                        return Err(UploadError::TooLarge);
+                    }
+                    if ended {
+                        self.trailers = decoder.trailers().to_vec();
+                        self.kind = Kind::Done;
+                    }
+                    if !self.out.is_empty() {
+                        return Ok(Piece::Data(std::mem::take(&mut self.out).into()));
+                    }
+                    if ended {
+                        continue;
+                    }
+                }
+                Kind::Unframed => {
+                    let ready = client.buffer.len();
+                    if ready > 0 {
+                        let data = Bytes::copy_from_slice(client.buffer.filled());
+                        client.buffer.consume(ready);
+                        self.received += ready as u64;
+                        self.consumed = true;
+                        if self.max.is_some_and(|max| self.received > max) {
+                            return Err(UploadError::TooLarge);
+                        }
+                        return Ok(Piece::Data(data));
+                    }
+                    if client.client_ended {
+                        self.trailers = client.io.h2().map_or_else(Vec::new, |exchange| exchange.trailers().to_vec());
+                        self.kind = Kind::Done;
+                        continue;
+                    }
+                }
+            }
+            match self.read_more(cx, client, shelf, moved)? {
+                true => {}
+                false => return Ok(Piece::AwaitsClient),
+            }
+        }
+    }
+
+    /// Reads from the client. False when nothing is there.
+    fn read_more(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Connection,
+        shelf: &BufferShelf,
+        moved: &mut bool,
+    ) -> Result<bool, UploadError> {
+        shelf.equip(&mut client.buffer);
+        match client.io.poll_read(cx, client.buffer.room()) {
+            Poll::Ready(Ok(0)) => {
+                client.client_ended = true;
+                if matches!(self.kind, Kind::Unframed) { Ok(true) } else { Err(UploadError::ClientClosed) }
+            }
+            Poll::Ready(Ok(n)) => {
+                client.buffer.filled_by(n);
+                *moved = true;
+                Ok(true)
+            }
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::InvalidData => Err(UploadError::Malformed),
+            Poll::Ready(Err(_)) => Err(UploadError::ClientReset),
+            Poll::Pending => {
+                shelf.shelve(&mut client.buffer);
+                Ok(false)
             }
         }
     }

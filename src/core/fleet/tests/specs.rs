@@ -29,6 +29,7 @@ pub(crate) fn server(name: &str) -> ServerSpec {
     ServerSpec {
         name: name.into(),
         address: ServerAddress::Ip("127.0.0.1:18101".parse().unwrap()),
+        protocol: ServerProtocol::H1,
         weight: 1,
         maxconn: None,
         backup: false,
@@ -43,6 +44,7 @@ pub(crate) fn server(name: &str) -> ServerSpec {
         return_from_drain: ReturnFromDrain::Checks,
         return_from_maint: ReturnFromMaint::Up,
         on_marked_down_shutdown: false,
+        tls: TlsUse::Unset,
     }
 }
 
@@ -67,6 +69,7 @@ pub(crate) fn backend(name: &str, servers: Vec<ServerSpec>) -> BackendSpec {
             connect: seconds(5),
             server: seconds(30),
             tunnel: seconds(3600),
+            handshake: seconds(5),
         },
         limits: HttpLimits::default(),
         retries: 3,
@@ -78,6 +81,7 @@ pub(crate) fn backend(name: &str, servers: Vec<ServerSpec>) -> BackendSpec {
         maintenance: false,
         maintenance_answer: FixedAnswer { status: 503, headers: vec![], body: Arc::from(&b"closed"[..]) },
         pool: PoolSpec { max_idle: 64, idle_timeout: seconds(30) },
+        http2: Http2ToServers::default(),
         source: vec![],
         log_health_checks: false,
         request_rules: vec![],

@@ -181,6 +181,15 @@ fn servers(out: &mut Writer<'_>, query: &MetricsQuery, view: &View<'_>) {
             }
         }
     }
+    let speaks_tls = || shown().any(|(_, s)| s.spec.tls.settings().is_some());
+    if speaks_tls() && out.family(PREFIX, "server_tls_handshakes_total", "TLS handshakes with servers by outcome") {
+        let results = [("full", Counter::TlsFull), ("resumed", Counter::TlsResumed), ("failed", Counter::TlsFailed)];
+        for ((_, s), labels) in shown().zip(&labels).filter(|((_, s), _)| s.spec.tls.settings().is_some()) {
+            for (result, counter) in results {
+                out.sample_with(labels, ("result", result), Number::Whole(s.live.counters.sum(counter)));
+            }
+        }
+    }
     if out.family(PREFIX, "server_upgraded_connections", "Upgraded connections (websockets) open now") {
         for ((_, s), labels) in shown().zip(&labels) {
             out.sample(labels, Number::Whole(u64::from(s.live.upgraded.now())));

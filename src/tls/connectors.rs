@@ -1,0 +1,113 @@
+//! Connectors kept by what they were made from: reading roots for every connection would cost more than the connection,
+//! and sessions must be found again. Files that changed on disk are read again.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::connector::{Connector, ConnectorError};
+use crate::core::tls::{ServerTls, Verify};
+
+/// How often the files of a connector in use are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// From so many on, connectors that nobody's settings lead to any more are dropped.
+const KEPT_MAX: usize = 1024;
+/// The same trouble with the same server is not told again for so long.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// Every connector of the process, shared by workers and checks.
+#[derive(Debug, Default)]
+pub struct Connectors {
+    kept: Mutex<HashMap<Arc<ServerTls>, Kept>>,
+    /// What was told of a server last, and when.
+    told: Mutex<HashMap<Box<str>, (String, Instant)>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    connector: Arc<Connector>,
+    looked_at: Instant,
+    /// When its files had last changed.
+    modified: Vec<Option<SystemTime>>,
+}
+
+impl Connectors {
+    /// None yet.
+    pub fn new() -> Connectors {
+        Connectors::default()
+    }
+
+    /// The connector for these settings. When its files have changed to something unusable, the one made of what they
+    /// held before stays.
+    pub fn get(&self, settings: &Arc<ServerTls>, now: Instant) -> Result<Arc<Connector>, ConnectorError> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = kept.get_mut(settings) {
+            if now.saturating_duration_since(found.looked_at) >= LOOK {
+                found.look(settings, now);
+            }
+            return Ok(found.connector.clone());
+        }
+        let modified = modified(settings);
+        let connector = Arc::new(Connector::new(settings)?);
+        if kept.len() >= KEPT_MAX {
+            // The key and the connector hold one each.
+            kept.retain(|settings, _| Arc::strong_count(settings) > 2);
+        }
+        kept.insert(settings.clone(), Kept { connector: connector.clone(), looked_at: now, modified });
+        Ok(connector)
+    }
+
+    /// Whether trouble with a server is worth a line: it is another than the last, or that was told a while ago.
+    pub fn is_news(&self, owner: &str, trouble: &str, now: Instant) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((last, at)) = told.get_mut(owner) {
+            if last == trouble && now.saturating_duration_since(*at) < QUIET {
+                return false;
+            }
+            (*last, *at) = (trouble.to_owned(), now);
+            return true;
+        }
+        if told.len() >= KEPT_MAX {
+            told.retain(|_, (_, at)| now.saturating_duration_since(*at) < QUIET);
+        }
+        if told.len() < KEPT_MAX {
+            told.insert(owner.into(), (trouble.to_owned(), now));
+        }
+        true
+    }
+}
+
+impl Kept {
+    /// Makes the connector anew if its files have changed.
+    fn look(&mut self, settings: &Arc<ServerTls>, now: Instant) {
+        self.looked_at = now;
+        let modified = modified(settings);
+        if modified == self.modified {
+            return;
+        }
+        self.modified = modified;
+        match Connector::new(settings) {
+            Ok(connector) => {
+                tracing::info!(server = %settings.owner, "files for TLS to a server changed and were read again");
+                self.connector = Arc::new(connector);
+            }
+            Err(error) => {
+                tracing::warn!(server = %settings.owner, %error, "files for TLS to a server changed and cannot be used");
+            }
+        }
+    }
+}
+
+fn files(settings: &ServerTls) -> impl Iterator<Item = &PathBuf> {
+    let roots = match &settings.verify {
+        Verify::Roots(path) => Some(path),
+        Verify::Nothing | Verify::SystemRoots => None,
+    };
+    let identity = settings.identity.iter().flat_map(|identity| [Some(&identity.certificate), identity.key.as_ref()]);
+    roots.into_iter().chain(&settings.crl_file).chain(identity.flatten())
+}
+
+fn modified(settings: &ServerTls) -> Vec<Option<SystemTime>> {
+    files(settings).map(|path| std::fs::metadata(path).and_then(|m| m.modified()).ok()).collect()
+}
