@@ -17,7 +17,7 @@ fn the_first_frame_is_the_servers_settings() {
     for settings in [&[][..], &[(setting::INITIAL_WINDOW_SIZE, 65_535)]] {
         let mut client = H2Client::tcp(peer.address);
         client.send(PREFACE).say(&[Frame::settings(settings)]);
-        match client.next() {
+        match client.hear() {
             Heard::Frame(frame) => {
                 assert!(frame.kind == kind::SETTINGS && !frame.has(flag::ACK) && frame.stream == 0, "{frame:?}")
             }

@@ -130,7 +130,7 @@ fn judge(client: &mut H2Client, then: Then) -> Result<(), String> {
         {
             return Err(format!("GOAWAY {}", name(code)));
         }
-        let frame = match client.next_within(SOON) {
+        let frame = match client.hear_within(SOON) {
             Heard::Frame(frame) => frame,
             end @ (Heard::End | Heard::Silence) => {
                 let ended = end == Heard::End;

@@ -18,7 +18,7 @@ fn a_wrong_preface_ends_the_connection() {
         let mut client = H2Client::tcp(peer.address);
         client.send(preface);
         loop {
-            match client.next() {
+            match client.hear() {
                 Heard::Frame(frame) => {
                     assert!(frame.kind != kind::GOAWAY || frame.code() == Some(code::PROTOCOL_ERROR), "{frame:?}");
                 }

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use super::cases::{self, block, get, hold, name, post};
 use crate::support::h2_raw::{Course, Frame, H2Client, Heard, PREFACE, code, flag, kind, request, setting};
 use crate::support::hpack::{self, Form, Name};
-use crate::support::origin::Origin;
 use crate::support::site::{Running, Site};
 use crate::support::until;
 
@@ -23,7 +22,7 @@ const OTHERS_WAIT: Duration = Duration::from_secs(3);
 
 /// Runs an attack while another client goes on asking, and looks at what it cost.
 #[track_caller]
-fn besiege(site: Site, origin: &Origin, attack: impl FnOnce(&Running)) {
+fn besiege(site: Site, attack: impl FnOnce(&Running)) {
     let site = site.start();
     // Everything that is made at the first request exists.
     for _ in 0..3 {
@@ -46,8 +45,6 @@ fn besiege(site: Site, origin: &Origin, attack: impl FnOnce(&Running)) {
     let after = site.memory_kib("VmHWM");
     assert!(after < before + MORE_MEMORY_KIB, "memory went from {before} to {after} KiB");
     assert_eq!(H2Client::connect(site.address).get(1, "/").status, 200);
-    drop(site);
-    let _ = origin;
 }
 
 /// Asks again and again, on new connections and old ones; the longest wait.
@@ -82,7 +79,7 @@ fn until_it_ends(
         if n % 16 == 0 && n > 0 {
             // Whatever the server says is read, but never waited for.
             loop {
-                match client.next_within(Duration::from_micros(1)) {
+                match client.hear_within(Duration::from_micros(1)) {
                     Heard::Frame(frame) => client.farewells.extend(frame.code().filter(|_| frame.kind == kind::GOAWAY)),
                     Heard::End => return (client.farewells.last().copied(), n),
                     Heard::Silence => break,
@@ -91,7 +88,7 @@ fn until_it_ends(
         }
     }
     loop {
-        match client.next_within(Duration::from_secs(3)) {
+        match client.hear_within(Duration::from_secs(3)) {
             Heard::Frame(frame) => client.farewells.extend(frame.code().filter(|_| frame.kind == kind::GOAWAY)),
             Heard::End => return (client.farewells.last().copied(), most),
             Heard::Silence => panic!("said {most} times, and the connection goes on"),
@@ -109,7 +106,7 @@ fn calmed(what: &str, (code, times): (Option<u32>, usize)) {
 #[test]
 fn requests_that_are_taken_back_at_once() {
     let origin = cases::origin();
-    besiege(cases::site(&origin), &origin, |site| {
+    besiege(cases::site(&origin), |site| {
         let mut client = H2Client::connect(site.address);
         let ended = until_it_ends(&mut client, 30_000, |n| {
             let stream = 2 * u32::try_from(n).unwrap() + 1;
@@ -123,7 +120,7 @@ fn requests_that_are_taken_back_at_once() {
 fn requests_that_make_the_server_reset_them() {
     // The stream ends by the server's own reset, while the request is already on its way.
     let origin = cases::origin();
-    besiege(cases::site(&origin), &origin, |site| {
+    besiege(cases::site(&origin), |site| {
         let mut client = H2Client::connect(site.address);
         let ended = until_it_ends(&mut client, 30_000, |n| {
             let stream = 2 * u32::try_from(n).unwrap() + 1;
@@ -136,7 +133,7 @@ fn requests_that_make_the_server_reset_them() {
 #[test]
 fn malformed_requests_without_end() {
     let origin = cases::origin();
-    besiege(cases::site(&origin), &origin, |site| {
+    besiege(cases::site(&origin), |site| {
         let mut client = H2Client::connect(site.address);
         let bad = block("GET", &[("connection", "close")]);
         let ended =
@@ -149,7 +146,7 @@ fn malformed_requests_without_end() {
 fn a_block_that_does_not_end() {
     let origin = cases::origin();
     for piece in [Vec::new(), hpack::block(&[("x", "y")]), hpack::block(&[("x-filler", &"y".repeat(16_000))])] {
-        besiege(cases::site(&origin), &origin, |site| {
+        besiege(cases::site(&origin), |site| {
             let mut client = H2Client::connect(site.address);
             client.say(&[Frame::headers(1, flag::END_STREAM, block("GET", &[]))]);
             let (code, _) = until_it_ends(&mut client, 20_000, |_| vec![Frame::continuation(1, 0, &piece)]);
@@ -166,18 +163,15 @@ fn a_small_block_that_unfolds() {
     for (field, value) in
         [("x-bomb", "y".repeat(4000)), ("cookie", "y".repeat(4000)), ("cookie", String::new()), ("x", String::new())]
     {
-        besiege(cases::site(&origin), &origin, |site| {
-            let mut refused = 0;
-            for round in 0..20u32 {
+        besiege(cases::site(&origin), |site| {
+            for _ in 0..20 {
                 let mut client = H2Client::connect(site.address);
                 let kept = hpack::literal(Form::Kept, Name::New(field), &value, false);
                 let block = [block("GET", &[]), kept, hpack::indexed(62).repeat(12_000)].concat();
                 client.say(&[Frame::headers(1, BOTH, block)]);
                 let answer = client.answer(1);
                 assert!(answer.status == 431 || answer.course != Course::Whole, "{field} {}: {answer:?}", value.len());
-                refused += u32::from(round < 20);
             }
-            assert_eq!(refused, 20);
         });
         assert!(origin.requests().iter().all(|request| request.field("x-bomb").is_none()));
     }
@@ -187,7 +181,7 @@ fn a_small_block_that_unfolds() {
 fn bombs_that_are_held() {
     // The window is shut, so that nothing the server would say is ever taken: what it holds for that must stay small.
     let origin = cases::origin();
-    besiege(cases::site(&origin), &origin, |site| {
+    besiege(cases::site(&origin), |site| {
         let mut clients: Vec<H2Client> = Vec::new();
         for _ in 0..20 {
             let mut client = H2Client::tcp(site.address).greet(&[(setting::INITIAL_WINDOW_SIZE, 0)]);
@@ -214,7 +208,7 @@ fn questions_without_end() {
         ("answers nobody asked for", Frame::new(kind::PING, flag::ACK, 0, [7; 8])),
     ];
     for (what, frame) in floods {
-        besiege(cases::site(&origin), &origin, |site| {
+        besiege(cases::site(&origin), |site| {
             let mut client = H2Client::connect(site.address);
             // The answers are not read. Either the server says enough, or it stops listening until they are.
             let tcp = client.wire.transport().tcp().unwrap();
@@ -226,7 +220,7 @@ fn questions_without_end() {
                 }
             }
             loop {
-                match client.next_within(Duration::from_secs(1)) {
+                match client.hear_within(Duration::from_secs(1)) {
                     Heard::Frame(frame) => client.farewells.extend(frame.code().filter(|_| frame.kind == kind::GOAWAY)),
                     Heard::End | Heard::Silence => break,
                 }
@@ -243,7 +237,7 @@ fn questions_without_end() {
 #[test]
 fn bodies_of_nothing() {
     let origin = cases::origin();
-    besiege(cases::site(&origin), &origin, |site| {
+    besiege(cases::site(&origin), |site| {
         let mut client = H2Client::connect(site.address);
         client.say(&[post(1)]);
         let ended = until_it_ends(&mut client, 50_000, |_| vec![Frame::data(1, 0, ""); 4]);
@@ -260,7 +254,7 @@ fn bodies_of_nothing() {
 fn windows_that_stay_shut() {
     let origin = cases::origin();
     let site = cases::site(&origin).defaults("timeouts: { client: 700ms }");
-    besiege(site, &origin, |site| {
+    besiege(site, |site| {
         let mut clients: Vec<H2Client> =
             (0..10).map(|_| H2Client::tcp(site.address).greet(&[(setting::INITIAL_WINDOW_SIZE, 0)])).collect();
         for client in &mut clients {
@@ -281,7 +275,7 @@ fn windows_that_stay_shut() {
 #[test]
 fn windows_that_open_byte_by_byte() {
     let origin = cases::origin();
-    besiege(cases::site(&origin), &origin, |site| {
+    besiege(cases::site(&origin), |site| {
         let mut client = H2Client::tcp(site.address).greet(&[(setting::INITIAL_WINDOW_SIZE, 0)]);
         client.consumes = false;
         for n in 0..20 {
@@ -294,7 +288,7 @@ fn windows_that_open_byte_by_byte() {
         // Bytes come, a few to a frame, or the server has had enough.
         let (mut bytes, mut end) = (0, false);
         while bytes < 500 && !end {
-            match client.next_within(Duration::from_secs(5)) {
+            match client.hear_within(Duration::from_secs(5)) {
                 Heard::Frame(frame) if frame.kind == kind::DATA => bytes += frame.payload.len(),
                 Heard::Frame(_) => {}
                 Heard::End => end = true,
@@ -307,7 +301,7 @@ fn windows_that_open_byte_by_byte() {
 #[test]
 fn priorities_of_many_streams() {
     let origin = cases::origin();
-    besiege(cases::site(&origin), &origin, |site| {
+    besiege(cases::site(&origin), |site| {
         let mut client = H2Client::connect(site.address);
         for round in 0..100u32 {
             let frames: Vec<Frame> =
@@ -323,7 +317,7 @@ fn priorities_of_many_streams() {
 #[test]
 fn a_frame_that_announces_sixteen_megabytes() {
     let origin = cases::origin();
-    besiege(cases::site(&origin), &origin, |site| {
+    besiege(cases::site(&origin), |site| {
         for kind in [kind::DATA, kind::HEADERS, kind::SETTINGS, kind::PING, 0x77] {
             let mut client = H2Client::connect(site.address);
             client.send([0xff, 0xff, 0xff, kind, 0, 0, 0, 0, if kind < 2 { 1 } else { 0 }]);
@@ -336,7 +330,7 @@ fn a_frame_that_announces_sixteen_megabytes() {
 fn half_a_frame_and_silence() {
     let origin = cases::origin();
     let site = cases::site(&origin).defaults("timeouts: { request: 400ms, keepalive: 400ms, client: 400ms }");
-    besiege(site, &origin, |site| {
+    besiege(site, |site| {
         let beginnings: [(&str, Vec<u8>); 9] = [
             ("nothing", Vec::new()),
             ("half a preface", PREFACE[..10].to_vec()),
@@ -360,7 +354,7 @@ fn half_a_frame_and_silence() {
             let mut client = H2Client::tcp(site.address);
             client.send(&bytes);
             // Not a byte more, acknowledgements neither.
-            while let Heard::Frame(_) = client.next() {}
+            while let Heard::Frame(_) = client.hear() {}
             let patience = started.elapsed();
             assert!(
                 patience >= Duration::from_millis(300) && patience < Duration::from_secs(5),
@@ -374,7 +368,7 @@ fn half_a_frame_and_silence() {
 fn a_head_that_comes_slowly() {
     let origin = cases::origin();
     let site = cases::site(&origin).defaults("timeouts: { request: 700ms, keepalive: 10s, client: 10s }");
-    besiege(site, &origin, |site| {
+    besiege(site, |site| {
         // Every byte is soon after the last, and the head never whole.
         let mut client = H2Client::connect(site.address);
         let started = Instant::now();
@@ -382,7 +376,7 @@ fn a_head_that_comes_slowly() {
         let ended = loop {
             client.say(&[Frame::continuation(1, 0, hpack::block(&[("x", "y")]))]);
             // Few enough pieces that their number alone is no offence.
-            match client.next_within(Duration::from_millis(200)) {
+            match client.hear_within(Duration::from_millis(200)) {
                 Heard::End => break started.elapsed(),
                 _ if started.elapsed() > Duration::from_secs(8) => panic!("a head may take for ever"),
                 _ => {}
@@ -392,13 +386,10 @@ fn a_head_that_comes_slowly() {
         // The same inside one frame.
         let mut client = H2Client::connect(site.address);
         let started = Instant::now();
-        for byte in get(1).encode().iter().cycle().take(1) {
-            client.send([*byte]);
-        }
         let bytes = get(1).encode();
-        for byte in &bytes[1..bytes.len() - 1] {
+        for byte in &bytes[..bytes.len() - 1] {
             client.send([*byte]);
-            if client.next_within(Duration::from_millis(40)) == Heard::End {
+            if client.hear_within(Duration::from_millis(40)) == Heard::End {
                 break;
             }
         }
@@ -411,14 +402,14 @@ fn a_head_that_comes_slowly() {
 fn a_connection_without_requests_ends() {
     let origin = cases::origin();
     let site = cases::site(&origin).defaults("timeouts: { request: 10s, keepalive: 500ms, client: 10s }");
-    besiege(site, &origin, |site| {
+    besiege(site, |site| {
         let mut client = H2Client::connect(site.address);
         assert_eq!(client.get(1, "/").status, 200);
         // Pings are no requests.
         let started = Instant::now();
         let code = loop {
             client.say(&[Frame::ping([1; 8])]);
-            match client.next_within(Duration::from_millis(100)) {
+            match client.hear_within(Duration::from_millis(100)) {
                 Heard::Frame(frame) => client.take_in(&frame),
                 Heard::End => break client.farewells.last().copied(),
                 Heard::Silence => {}
@@ -434,7 +425,7 @@ fn a_connection_without_requests_ends() {
 fn streams_that_never_end() {
     // As many requests without an answer as are allowed, on many connections: others are served.
     let origin = cases::origin();
-    besiege(cases::site(&origin), &origin, |site| {
+    besiege(cases::site(&origin), |site| {
         let mut clients: Vec<H2Client> = (0..10).map(|_| H2Client::connect(site.address)).collect();
         for client in &mut clients {
             for n in 0..50 {
@@ -451,7 +442,7 @@ fn streams_that_never_end() {
 #[test]
 fn http_1_at_the_wrong_door() {
     let origin = cases::origin();
-    besiege(cases::site(&origin), &origin, |site| {
+    besiege(cases::site(&origin), |site| {
         let mut client = crate::support::client::RawClient::connect(site.address);
         client.send("GET / HTTP/1.1\r\nHost: www.example.test\r\n\r\n");
         // Whatever is said, it ends, and soon.

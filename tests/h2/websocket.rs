@@ -341,7 +341,7 @@ fn a_client_that_does_not_listen_holds_its_server_back() {
     let before = site.memory_kib("VmRSS");
     open(&mut client, 1);
     let mut received = 0;
-    while let Heard::Frame(frame) = client.next_within(std::time::Duration::from_secs(1)) {
+    while let Heard::Frame(frame) = client.hear_within(std::time::Duration::from_secs(1)) {
         received += if frame.kind == kind::DATA { frame.payload.len() } else { 0 };
     }
     assert_eq!(received, 65_535, "the window is full");

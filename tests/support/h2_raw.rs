@@ -191,7 +191,7 @@ impl H2Client {
     }
 
     /// What comes next, unless nothing does for that long.
-    pub fn next_within(&mut self, patience: Duration) -> Heard {
+    pub fn hear_within(&mut self, patience: Duration) -> Heard {
         self.wire.read_patience(patience);
         let heard = match self.read() {
             Ok(frame) => Heard::Frame(frame),
@@ -202,10 +202,9 @@ impl H2Client {
         heard
     }
 
-    /// [`H2Client::next_within`] the usual patience.
-    #[expect(clippy::should_implement_trait, reason = "not an iterator: silence is an answer, too")]
-    pub fn next(&mut self) -> Heard {
-        self.next_within(super::PATIENCE)
+    /// [`H2Client::hear_within`] the usual patience.
+    pub fn hear(&mut self) -> Heard {
+        self.hear_within(super::PATIENCE)
     }
 
     fn read(&mut self) -> io::Result<Frame> {
@@ -225,7 +224,7 @@ impl H2Client {
     /// Hears one frame and does what a client owes: settings and pings are answered, windows opened, answers collected.
     #[track_caller]
     pub fn step(&mut self) -> Heard {
-        let heard = self.next();
+        let heard = self.hear();
         if let Heard::Frame(frame) = &heard {
             self.take_in(frame);
         }

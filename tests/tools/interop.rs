@@ -16,7 +16,7 @@ use crate::support::message::Role;
 use crate::support::origin::{Origin, OriginConn, Reply};
 use crate::support::site::{Running, Site};
 use crate::support::webdriver::Browser;
-use crate::support::{eventually, ports, tools, until, websocket};
+use crate::support::{eventually, ports, tools, websocket};
 
 /// A frontend for HTTP/2 and what clients need to know of it.
 pub struct Door {

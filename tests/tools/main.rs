@@ -16,6 +16,7 @@ mod shape;
 mod automation;
 mod compat_page;
 mod ctl;
+mod grpc;
 mod interop;
 mod pages;
 mod pollers;
