@@ -163,7 +163,8 @@ fn written(field: &[u8]) -> Frame {
 #[test]
 fn every_way_to_write_a_field() {
     let peer = Peer::start();
-    let mut rows: Vec<(String, Vec<u8>, Option<(&str, &str)>)> = vec![
+    type Row = (String, Vec<u8>, Option<(&'static str, &'static str)>);
+    let mut rows: Vec<Row> = vec![
         ("by its place".to_owned(), hpack::indexed(16), Some(("accept-encoding", "gzip, deflate"))),
         ("a new size of the table".to_owned(), Vec::new(), None),
         ("two new sizes of the table".to_owned(), Vec::new(), None),

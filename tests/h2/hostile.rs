@@ -219,11 +219,8 @@ fn questions_without_end() {
                     break;
                 }
             }
-            loop {
-                match client.hear_within(Duration::from_secs(1)) {
-                    Heard::Frame(frame) => client.farewells.extend(frame.code().filter(|_| frame.kind == kind::GOAWAY)),
-                    Heard::End | Heard::Silence => break,
-                }
+            while let Heard::Frame(frame) = client.hear_within(Duration::from_secs(1)) {
+                client.farewells.extend(frame.code().filter(|_| frame.kind == kind::GOAWAY));
             }
             let code = client.farewells.last().copied();
             assert!(code.is_none_or(|code| code == code::ENHANCE_YOUR_CALM), "{what}: {code:?}");
