@@ -144,6 +144,7 @@ const NOT_WEAK: &[&str] = &[
     "cert_trust",
     "cert_chain_of_trust",
     "cert_validityPeriod",
+    "cert_serialNumberLen",
     "cert_expirationStatus",
     "cert_extlifeSpan",
     "cert_revocation",
