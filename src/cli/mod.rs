@@ -89,11 +89,19 @@ fn finished(result: anyhow::Result<()>) -> ExitCode {
     }
 }
 
+/// The levels asked for, `info` if none are, and the h2 library silent below errors unless it is named: what it warns of is
+/// clients' doing, frame by frame, and nobody may fill a disk from outside.
+fn quieted(levels: &str) -> String {
+    let levels = if levels.is_empty() { "info" } else { levels };
+    if levels.contains("h2=") { levels.to_owned() } else { format!("{levels},h2=error") }
+}
+
 /// lockgate's own operational log: to standard error, which systemd puts into the journal. `LOCKGATE_LOG` sets levels.
 fn start_tracing() {
     use std::io::IsTerminal;
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("LOCKGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let levels = std::env::var("LOCKGATE_LOG").unwrap_or_default();
+    let filter = EnvFilter::try_new(quieted(&levels)).unwrap_or_else(|_| EnvFilter::new(quieted("")));
     let in_journal = std::env::var_os("JOURNAL_STREAM").is_some();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

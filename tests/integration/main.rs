@@ -62,3 +62,4 @@ mod tls_servers;
 mod tls_tickets;
 mod unfinished;
 mod upgrade;
+mod websockets;

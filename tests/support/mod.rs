@@ -3,7 +3,8 @@
 //! Reading order: [`site`] (a whole set-up in a few lines), [`lab`] (the one HAProxy was recorded with), [`proxy`] (the
 //! running binary), [`origin`] (scripted servers), [`h2_origin`] (the same over HTTP/2), [`client`] (raw clients), [`message`] (HTTP bytes as both read them),
 //! [`logs`] and [`httplog`] (what reached syslog), [`rsyslog`] (a real receiver), [`stats`] (the CSV), [`certificates`],
-//! [`tools`] (programs of Debian packages), [`webdriver`] (a browser), [`ports`].
+//! [`tools`] (programs of Debian packages), [`webdriver`] (a browser), [`websocket`] and [`h2_raw`] (their
+//! frames, byte by byte), [`ports`].
 //!
 //! Blocking sockets and threads throughout: a test reads from top to bottom. Nothing here waits a fixed time; every
 //! wait is for a condition, under a deadline ([`eventually`]).
@@ -11,9 +12,16 @@
 pub mod certificates;
 pub mod client;
 pub mod gate;
+#[allow(dead_code, reason = "tests/integration alone uses it")]
 pub mod h2;
+#[allow(dead_code, reason = "tests/h2 alone uses it")]
+pub mod h2_frame;
 #[allow(dead_code, reason = "not every test target speaks HTTP/2 to servers")]
 pub mod h2_origin;
+#[allow(dead_code, reason = "tests/h2 alone uses it")]
+pub mod h2_raw;
+#[allow(dead_code, reason = "tests/h2 alone uses it")]
+pub mod hpack;
 pub mod httplog;
 #[allow(dead_code, reason = "tests/tools alone uses it")]
 pub mod lab;
@@ -28,6 +36,8 @@ pub mod site;
 pub mod stats;
 pub mod tools;
 pub mod webdriver;
+#[allow(dead_code, reason = "tests/integration alone uses all of it")]
+pub mod websocket;
 pub mod wire;
 
 use std::time::{Duration, Instant};

@@ -33,7 +33,7 @@ pub struct Element<'b> {
 }
 
 impl Browser {
-    /// Starts one with a window of that size and an empty profile.
+    /// Starts one with a window of that size and an empty profile. It takes the tests' own certificates.
     ///
     /// # Panics
     /// When chromium or chromium-driver is missing, or does not start.
@@ -61,7 +61,7 @@ impl Browser {
             format!("--user-data-dir={}", profile.path().display()),
         ];
         let options = json!({ "binary": chromium, "args": arguments });
-        let wanted = json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": options } } });
+        let wanted = json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": options, "acceptInsecureCerts": true } } });
         let mut browser = Browser { address, session: String::new(), _driver: driver, _profile: profile };
         let answer = browser.call("POST", "/session", &wanted);
         browser.session = answer["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {answer}")).to_owned();
