@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,6 +15,7 @@ use crate::admin::AdminServer;
 use crate::config::model::{Bind, BindAddress, Global, Model};
 use crate::control::orders::ControlOrders;
 use crate::control::state_file::StateFile;
+use crate::control::tls::LiveTls;
 use crate::control::{ControlHandle, ControlParts};
 use crate::core::fleet::Fleet;
 use crate::core::fleet::event::Effect;
@@ -37,7 +38,7 @@ use crate::runtime::shared::{CONTROL_BACKLOG, Published, Shared, WorkerReport};
 use crate::runtime::throttle::{Throttle, Throttles};
 use crate::runtime::worker::{WorkerHandle, WorkerOrder, local_runtime, spawn};
 use crate::runtime::{clock, limits};
-use crate::tls::{Certificates, Connectors, MonotonicClock, Resumption, acceptor};
+use crate::tls::{BindAcceptor, Certificates, Clocks, Connectors, Resumption, ticket_source};
 use crate::web::PageServer;
 
 /// How often the workers are looked at.
@@ -89,6 +90,7 @@ pub fn run(model: Model, startup: Vec<(&'static str, Box<str>)>, on_listening: i
         tasks.spawn_local(pages.serve(page_requests));
         tasks.spawn_local(control.clone().hear_workers(reports));
         tasks.spawn_local(control.clone().keep_rates());
+        tasks.spawn_local(control.clone().keep_certificates());
         control.carry_out(first_effects);
         tasks.spawn_local(control.clone().run_timers());
         log.event(5, &format!("lockgate {} started.", env!("CARGO_PKG_VERSION")));
@@ -112,6 +114,9 @@ fn start(model: Model, startup: Vec<(&'static str, Box<str>)>, descriptors: u64)
     let connectors = connectors(&model)?;
     let mut certificates = Certificates::new();
     let mut contexts = bind_contexts(&model, &resumption, &mut certificates)?;
+    let loaded_at = clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default();
+    certificates.refresh_staples(i64::try_from(loaded_at.as_secs()).unwrap_or(i64::MAX));
+    let tls = LiveTls { acceptors: contexts.iter().filter_map(|context| context.tls.clone()).collect() };
     let (listeners, listening) = open_binds(&model.binds, threads)?;
     for (context, (_, got)) in contexts.iter_mut().zip(&listening.binds) {
         if let BindAddress::Tcp(address) = got {
@@ -173,6 +178,7 @@ fn start(model: Model, startup: Vec<(&'static str, Box<str>)>, descriptors: u64)
         global: model.global,
         descriptors,
         certificates,
+        tls,
         connectors,
         startup,
         binds,
@@ -194,8 +200,12 @@ fn log_setup(workers: usize, live: &Arc<ProcessLive>) -> LogSetup {
 
 fn resumption(model: &Model) -> Result<Arc<Resumption>> {
     let started = clock::now();
-    let clock: MonotonicClock = Arc::new(move || clock::now().saturating_duration_since(started));
-    Ok(Resumption::new(&model.global.tls, clock)?)
+    let clocks = Clocks {
+        monotonic: Arc::new(move || clock::now().saturating_duration_since(started)),
+        wall: Arc::new(|| clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default()),
+    };
+    let keys = ticket_source::load(&model.global.tls.ticket_keys)?;
+    Ok(Resumption::new(&model.global.tls, &keys, clocks)?)
 }
 
 /// Makes the connector of every server now, so that a file that cannot be used ends the start.
@@ -227,9 +237,12 @@ fn bind_contexts(
             Some(spec) => {
                 let address = shown(&bind.address);
                 let resolver = certificates
-                    .open_bind(&format!("frontend {name}, {address}"), &spec.certificates)
+                    .open_bind(&format!("frontend {name}, {address}"), spec)
                     .with_context(|| format!("frontend {name}: cannot use the certificates"))?;
-                Some(acceptor::server_config(spec, &format!("{name} {address}"), resumption, resolver)?)
+                // Not the address: machines that share ticket keys have different ones.
+                let place = bind.name.as_ref().map_or_else(|| bind.number.to_string(), ToString::to_string);
+                let acceptor = BindAcceptor::new(spec, &format!("{name} {place}"), resumption, resolver);
+                Some(acceptor.with_context(|| format!("frontend {name}, {address}"))?)
             }
         };
         contexts.push(BindContext {

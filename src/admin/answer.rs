@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::connection::Connection;
 use super::{certificates, diagnose};
+use crate::core::admin::certificates::CertificateOrder;
 use crate::core::admin::command::{Command, Order, ServerChange, TableQuery};
 use crate::core::admin::new_server::NewServer;
 use crate::core::admin::table::{self, TableFilter, TableValues};
@@ -43,6 +44,7 @@ pub(super) async fn answer(order: Order, words: &[String], connection: &mut Conn
         Command::KillStream(id) => kill_stream(id, connection).await,
         Command::OrderFrontend { frontend, order } => order_frontend(&frontend, order, connection).await,
         Command::Diagnose(what) => diagnose::answer(what, connection).await,
+        Command::Certificates(CertificateOrder::Update) => certificates::update(connection).await,
         other => settle(other, connection),
     };
     let (severity, text) = match result {

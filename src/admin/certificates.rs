@@ -8,6 +8,15 @@ use crate::core::admin::texts;
 use crate::core::fleet::Refusal;
 use crate::tls::CertificateRefusal;
 
+/// The reply to `update ssl cert`: what was found changed on disk, a line each.
+pub(super) async fn update(connection: &Connection) -> Result<String, Refusal> {
+    match connection.orders.look_at_certificates().await {
+        None => Err(Refusal("No certificates are watched.".to_owned())),
+        Some(changes) if changes.is_empty() => Ok("Nothing has changed.\n".to_owned()),
+        Some(changes) => Ok(changes),
+    }
+}
+
 /// The reply to an order about certificates.
 pub(super) fn answer(order: CertificateOrder, connection: &mut Connection) -> Result<String, Refusal> {
     let payload = connection.payload.take();
@@ -56,6 +65,8 @@ pub(super) fn answer(order: CertificateOrder, connection: &mut Connection) -> Re
         CertificateOrder::DeleteFromList { list, certificate, line } => store
             .delete_from_list(list, certificate, *line)
             .map(|()| format!("Entry '{certificate}' deleted in crtlist '{list}'!\n")),
+        // Takes time; see `update`.
+        CertificateOrder::Update => Ok(String::new()),
         CertificateOrder::Nothing => Ok(String::new()),
         CertificateOrder::Providers => Ok("Loaded providers : \n\t- aws-lc-rs\n".to_owned()),
     };

@@ -60,6 +60,9 @@ pub trait Orders {
     fn certificates(&self) -> Vec<CertificateView>;
     /// The certificates, to look at and to change.
     fn certificate_store(&self) -> RefMut<'_, Certificates>;
+    /// Looks at all files of certificates, revocation lists and ticket keys now, and takes what has changed into use. A
+    /// line for each change; `None` when there are no such files.
+    fn look_at_certificates(&self) -> Later<'_, Option<String>>;
     /// What is remembered and counted for `show events`, `show startup-logs`, `show resolvers` and `show fd`.
     fn remembered(&self) -> Remembered;
     /// Writes an event to the log and keeps it for `show events`; syslog's severity.

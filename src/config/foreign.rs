@@ -2,10 +2,14 @@
 //! the same here. Only messages are made better by it; nothing of this is accepted.
 
 /// What other programs call a key that means the same here.
-const SYNONYMS: [(&str, &str); 23] = [
+const SYNONYMS: [(&str, &str); 27] = [
     ("ssl", "tls"),
     ("listen", "bind"),
     ("crt", "certificates"),
+    ("crt", "certificate"),
+    ("verifyhost", "verify_host"),
+    ("server_name", "sni"),
+    ("curves", "groups"),
     ("ssl_certificate", "certificates"),
     ("upstreams", "backends"),
     ("clusters", "backends"),

@@ -14,6 +14,7 @@ pub use crate::core::limit::process::ProcessLimits;
 pub use crate::core::log::format::LogFormat;
 use crate::core::pattern::PatternSpec;
 pub use crate::core::tls::names::TlsVersion;
+use crate::core::tls::names::{CIPHERS, DEFAULT_GROUPS};
 
 /// A configuration that cannot be wrong.
 #[derive(Debug, Clone)]
@@ -94,6 +95,26 @@ pub struct TlsGlobal {
     pub session_cache: usize,
     /// How often a new ticket key is made (`ticket_rotation`, default 12 h). Keys are accepted for two rotations more.
     pub ticket_rotation: Duration,
+    /// Where ticket keys come from.
+    pub ticket_keys: TicketKeysFrom,
+}
+
+/// Where ticket keys come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TicketKeysFrom {
+    /// They are made here and known to nobody else.
+    Own,
+    /// A file of keys that other machines have, too (`ticket_keys_file`), as HAProxy's `tls-ticket-keys`.
+    File(PathBuf),
+    /// A secret that other machines have, too (`ticket_keys_derived`); each rotation has a key derived from it.
+    Secret(PathBuf),
+}
+
+impl TlsGlobal {
+    /// So many sessions and this rotation, with keys of its own.
+    pub fn own(session_cache: usize, ticket_rotation: Duration) -> TlsGlobal {
+        TlsGlobal { session_cache, ticket_rotation, ticket_keys: TicketKeysFrom::Own }
+    }
 }
 
 /// An admin socket.
@@ -253,13 +274,84 @@ pub struct ProxyProtocol {
 /// TLS of a bind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BindTls {
-    /// PEM files (chain and key, or a chain with its key beside it as `.key`) and folders of them; the first is the
-    /// default.
-    pub certificates: Vec<PathBuf>,
-    /// Oldest version offered; TLS 1.2 by default.
+    /// Where certificates come from; the first is the default.
+    pub certificates: Vec<CertificateSource>,
+    /// What is offered with certificates that say nothing else.
+    pub offer: TlsOffer,
+    /// Clients that ask for no name, or one there is no certificate for, are refused (`strict_sni`).
+    pub strict_sni: bool,
+    /// Certificates of clients; `None`: they are not asked for any.
+    pub client_auth: Option<ClientAuth>,
+}
+
+impl BindTls {
+    /// These files and folders, with everything else as it is when nothing is said.
+    pub fn of(paths: &[PathBuf]) -> BindTls {
+        let source = |path: &PathBuf| CertificateSource { path: path.clone(), offer: None };
+        BindTls {
+            certificates: paths.iter().map(source).collect(),
+            offer: TlsOffer::default(),
+            strict_sni: false,
+            client_auth: None,
+        }
+    }
+}
+
+/// A file or folder of certificates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateSource {
+    /// A PEM file (chain and key, or a chain with its key beside it as `.key`) or a folder of them.
+    pub path: PathBuf,
+    /// What is offered with these certificates in place of the bind's own offer.
+    pub offer: Option<TlsOffer>,
+}
+
+/// What is offered to a client in a handshake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsOffer {
+    /// Oldest version; TLS 1.2 by default.
     pub min_version: TlsVersion,
-    /// Newest version offered; TLS 1.3 by default.
+    /// Newest version; TLS 1.3 by default.
     pub max_version: TlsVersion,
-    /// Versions of HTTP offered, the preferred one first; HTTP/2 and HTTP/1.1 by default.
+    /// Versions of HTTP, the preferred one first; HTTP/2 and HTTP/1.1 by default.
     pub alpn: Vec<HttpVersion>,
+    /// Cipher suites of both versions by number, in order of preference.
+    pub ciphers: Vec<u16>,
+    /// Key-exchange groups by number, in order of preference.
+    pub groups: Vec<u16>,
+}
+
+impl Default for TlsOffer {
+    fn default() -> TlsOffer {
+        TlsOffer {
+            min_version: TlsVersion::V1_2,
+            max_version: TlsVersion::V1_3,
+            alpn: vec![HttpVersion::Http2, HttpVersion::Http1],
+            ciphers: CIPHERS.iter().map(|cipher| cipher.code).collect(),
+            groups: DEFAULT_GROUPS.to_vec(),
+        }
+    }
+}
+
+/// Certificates of clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientAuth {
+    /// What is asked of clients.
+    pub mode: ClientAuthMode,
+    /// Whom clients' certificates must come from; only [`ClientAuthMode::Any`] can do without.
+    pub ca_file: Option<PathBuf>,
+    /// Which of them were revoked.
+    pub crl_file: Option<PathBuf>,
+}
+
+/// What is asked of clients (`client_auth`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuthMode {
+    /// A valid certificate. HAProxy: `verify required`.
+    Required,
+    /// A valid certificate or none. HAProxy: `verify optional`.
+    Optional,
+    /// Any certificate or none; whether it is valid is for rules to ask. HAProxy: `verify optional crt-ignore-err all
+    /// ca-ignore-err all`.
+    Any,
 }

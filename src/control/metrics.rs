@@ -6,7 +6,7 @@ use super::ControlHandle;
 use crate::core::admin::CertificateView;
 use crate::core::limit::{LimitAction, RateTable};
 use crate::core::stats::View;
-use crate::core::stats::prometheus::{self, CertificateExpiry, LimitCount, MetricsFacts, MetricsQuery};
+use crate::core::stats::prometheus::{self, CertificateExpiry, LimitCount, MetricsFacts, MetricsQuery, TlsUpkeep};
 use crate::runtime::clock;
 use crate::runtime::shared::Shared;
 
@@ -21,8 +21,20 @@ impl ControlHandle {
         let certificates: Vec<CertificateExpiry> = used.filter_map(expiry).collect();
         let (started, now) = (process.started, clock::now());
         let view = View { fleet: &control.fleet, rates: &control.rates, started, now, legends: false };
-        let facts =
-            MetricsFacts { certificates: &certificates, limits: &limits, worker_cpu: &worker_cpu, last_reload: None };
+        let reloads = control.certificates.reloads();
+        let tls = (!control.tls.acceptors.is_empty()).then(|| TlsUpkeep {
+            reloads_taken: reloads.taken,
+            reloads_refused: reloads.refused,
+            sessions: control.resumption.sessions(),
+            ticket_keys: control.resumption.ticket_keys(),
+        });
+        let facts = MetricsFacts {
+            certificates: &certificates,
+            tls,
+            limits: &limits,
+            worker_cpu: &worker_cpu,
+            last_reload: None,
+        };
         prometheus::render(query, &view, &process, &facts)
     }
 }

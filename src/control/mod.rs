@@ -1,7 +1,7 @@
 //! The one writer of state: events go in, the fleet changes, effects are carried out.
 //!
 //! Everything here runs on the control thread. Reading order: [`ControlHandle::apply`], `effects`, [`state_file`],
-//! [`orders`] (what the admin sockets may ask), `metrics` (what a scrape gets).
+//! [`orders`] (what the admin sockets may ask), `metrics` (what a scrape gets), [`mod@tls`] (certificates on disk).
 
 mod effects;
 mod facts;
@@ -9,6 +9,7 @@ mod metrics;
 pub mod orders;
 pub mod remembered;
 pub mod state_file;
+pub mod tls;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -33,6 +34,7 @@ use crate::runtime::worker::WorkerHandle;
 use crate::tls::{Certificates, Connectors, Resumption};
 
 use self::state_file::StateFile;
+use self::tls::LiveTls;
 
 /// Refused messages kept for `show errors`.
 const ERRORS_MAX: usize = 64;
@@ -58,6 +60,8 @@ pub struct Control {
     idleness: facts::Idleness,
     ready: bool,
     certificates: Certificates,
+    tls: LiveTls,
+    watch: tls::Watch,
     connectors: Arc<Connectors>,
     events: remembered::Events,
     startup: Vec<(&'static str, Box<str>)>,
@@ -98,6 +102,8 @@ pub struct ControlParts {
     pub listeners: u32,
     /// The certificates of every bind.
     pub certificates: Certificates,
+    /// TLS of all binds.
+    pub tls: LiveTls,
     /// TLS to servers.
     pub connectors: Arc<Connectors>,
     /// What was said at the start, for `show startup-logs`: severity word and text.
@@ -133,6 +139,8 @@ impl ControlHandle {
             idleness: facts::Idleness::new(now),
             ready: false,
             certificates: parts.certificates,
+            tls: parts.tls,
+            watch: None,
             connectors: parts.connectors,
             events: remembered::Events::default(),
             startup: parts.startup,
@@ -221,6 +229,7 @@ impl ControlHandle {
             control.rates.sample(&control.fleet, admin, clock::now());
             control.sample_idleness();
             control.resumption.rotate();
+            control.keep_staples();
             for table in control.shared.rate_tables.iter().flatten() {
                 table.drop_expired(clock::now());
             }

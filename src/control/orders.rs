@@ -118,6 +118,11 @@ impl Orders for ControlOrders {
         RefMut::map(self.0.control.borrow_mut(), |control| &mut control.certificates)
     }
 
+    fn look_at_certificates(&self) -> Later<'_, Option<String>> {
+        let looking = self.0.look_at_certificates();
+        Box::pin(async move { looking?.await.ok() })
+    }
+
     fn remembered(&self) -> Remembered {
         self.0.control.borrow().remembered()
     }

@@ -8,9 +8,11 @@ use std::cell::Ref;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::h2::Exchange;
+use crate::core::tls::TlsFacts;
 use crate::listener::ClientIo;
 
 /// A client as a stream sees it.
@@ -72,6 +74,15 @@ impl Client {
         match self {
             Client::H1(io) => io.is_tls(),
             Client::H2(exchange) => exchange.transport().is_tls(),
+        }
+    }
+
+    /// What is known of the client's TLS; `None` in clear text.
+    #[inline]
+    pub fn tls_facts(&self) -> Option<Rc<TlsFacts>> {
+        match self {
+            Client::H1(io) => io.tls_facts().cloned(),
+            Client::H2(exchange) => exchange.transport().tls_facts().cloned(),
         }
     }
 

@@ -7,8 +7,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use rustls::ServerConfig;
-
 use super::announced::{self, Announced};
 use super::client::Client;
 use super::h2;
@@ -32,7 +30,8 @@ use crate::runtime::deadline::Deadline;
 use crate::runtime::gate::Place;
 use crate::runtime::socket::Socket;
 use crate::tls;
-use crate::tls::acceptor::HandshakeError;
+use crate::tls::BindAcceptor;
+use crate::tls::acceptor::{Accepted, HandshakeError, Opening};
 use crate::tls::failure::FIRST_BYTES;
 
 /// How long an ended connection is read from, so that the client gets our last bytes before a reset.
@@ -212,7 +211,7 @@ pub fn begin(
         client_ended: false,
         places: Some(places),
     };
-    let Some(config) = bind.tls.clone() else {
+    let Some(acceptor) = bind.tls.clone() else {
         if is_tcp {
             let connection = connection(ClientIo::Plain(socket), place, bind, ready, millis(ready - accepted));
             tokio::task::spawn_local(tcp::serve(worker, connection, held));
@@ -228,15 +227,17 @@ pub fn begin(
     place.entry.doing.set(Doing::Handshake);
     held.tls = Some(TlsPlace::new(&worker));
     tokio::task::spawn_local(async move {
-        let shaken = Box::pin(handshake(&worker, &bind, &frontend, &config, socket, peer)).await;
-        let Some(io) = shaken else { return };
+        let shaken = Box::pin(handshake(&worker, &bind, &frontend, &acceptor, socket, peer)).await;
+        let Some(done) = shaken else { return };
+        let now = clock::now();
+        let handshake_ms = millis(now - accepted);
+        let io = ClientIo::tls(done, handshake_ms);
         let spoken = if io.alpn() == Some(b"h2") { Spoken::Http2 } else { Spoken::Unsaid };
         if !is_tcp && spoken == Spoken::Unsaid && bind.protocol == BindProtocol::Http1 {
             bind.count(&frontend.live, worker.shard, Counter::H1Sess);
         }
-        drop((frontend, config));
-        let now = clock::now();
-        let connection = connection(io, place, bind, now, millis(now - accepted));
+        drop((frontend, acceptor));
+        let connection = connection(io, place, bind, now, handshake_ms);
         match is_tcp {
             true => tcp::serve(worker, connection, held).await,
             false => serve(worker, connection, held, spoken).await,
@@ -443,39 +444,31 @@ async fn handshake(
     worker: &Worker,
     bind: &BindContext,
     frontend: &FrontendView,
-    config: &Arc<ServerConfig>,
+    acceptor: &BindAcceptor,
     socket: Socket,
     peer: Option<SocketAddr>,
-) -> Option<ClientIo> {
+) -> Option<Accepted<Socket>> {
     let counters = &frontend.live.counters;
     let accepted_us = clock::wall_us();
-    let mut first = [0; FIRST_BYTES];
-    let mut came = None;
-    let accepting = async {
-        // The bytes stay where they are. They tell what a client spoke that did not speak TLS, if anything.
-        match socket.peek(&mut first).await {
-            Some(Ok(count)) => came = Some(count),
-            Some(Err(_)) => return Err(HandshakeError::Closed),
-            None => {}
-        }
-        tls::acceptor::accept(config, socket).await
-    };
+    let mut opening = Opening::default();
+    let accepting = acceptor.accept(socket, &mut opening);
     let shaken = tokio::time::timeout(frontend.spec.timeouts.handshake, accepting).await;
     match shaken.unwrap_or(Err(HandshakeError::Timeout)) {
-        Ok(stream) => {
-            let resumed = tls::acceptor::is_resumed(&stream);
+        Ok(accepted) => {
+            let resumed = accepted.facts.resumed;
             counters.inc(worker.shard, if resumed { Counter::TlsResumed } else { Counter::TlsFull });
-            Some(ClientIo::Tls(Box::new(stream)))
+            Some(accepted)
         }
         Err(error) => {
             counters.inc(worker.shard, Counter::TlsFailed);
             let log = &frontend.spec.log;
-            let is_null = came == Some(0) || (came.is_none() && matches!(error, HandshakeError::Timeout));
+            let is_null = opening.bytes.is_empty() && (opening.ended || matches!(error, HandshakeError::Timeout));
             let silent = is_null && !frontend.spec.log_null;
             if log.off || silent {
                 return None;
             }
-            let sentence = tls::failure::sentence(&error, &first[..came.unwrap_or(0).min(FIRST_BYTES)]);
+            let first = opening.bytes.get(..FIRST_BYTES).unwrap_or(&opening.bytes);
+            let sentence = tls::failure::sentence(&error, first);
             let failed = FailedConnection {
                 client: peer,
                 accepted_us,

@@ -38,7 +38,7 @@ use crate::runtime::socket::Socket;
 use crate::runtime::splice::PipeShelf;
 use crate::runtime::throttle::Throttles;
 use crate::runtime::worker::{Handover, WorkerHandle, WorkerOrder};
-use crate::tls::Connectors;
+use crate::tls::{BindAcceptor, Connectors};
 
 /// How long log lines wait for company.
 const LOG_FLUSH: Duration = Duration::from_millis(10);
@@ -63,7 +63,7 @@ pub struct BindContext {
     /// PROXY headers, if connections begin with one.
     pub proxy_protocol: Option<ProxyProtocol>,
     /// TLS, if the bind terminates it.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<Arc<BindAcceptor>>,
     /// Which version of HTTP is spoken where no handshake says it.
     pub protocol: BindProtocol,
     /// The bind as the log names it.

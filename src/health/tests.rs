@@ -9,11 +9,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::*;
-use crate::config::model::{BindTls, TlsGlobal, TlsVersion};
+use crate::config::model::{BindTls, TlsGlobal};
 use crate::core::health::HttpCheck;
 use crate::core::tls::Verify;
 use crate::tls::selfsigned::{DEMO_NAMES, self_signed};
-use crate::tls::{CertificateStore, Resumption, server_config};
+use crate::tls::tickets::KeySource;
+use crate::tls::{CertificateStore, Clocks, Resumption, server_config};
 
 /// Probes with connectors of its own.
 async fn probe(check: &CheckSpec, to: &ConnectTo) -> CheckOutcome {
@@ -310,11 +311,11 @@ async fn checks_over_tls_verify_what_they_are_told_to() {
     let foreign = folder.path().join("foreign.pem");
     std::fs::write(&foreign, self_signed(&["other.example"]).unwrap()).unwrap();
 
-    let spec = TlsGlobal { session_cache: 0, ticket_rotation: Duration::from_secs(3600) };
-    let resumption = Resumption::new(&spec, Arc::new(|| Duration::ZERO)).unwrap();
+    let spec = TlsGlobal::own(0, Duration::from_secs(3600));
+    let clocks = Clocks { monotonic: Arc::new(|| Duration::ZERO), wall: Arc::new(|| Duration::ZERO) };
+    let resumption = Resumption::new(&spec, &KeySource::Own, clocks).unwrap();
     let store = CertificateStore::from_pem(&trusted, pem.as_bytes()).unwrap();
-    let (min_version, max_version) = (TlsVersion::V1_2, TlsVersion::V1_3);
-    let bind = BindTls { certificates: Vec::new(), min_version, max_version, alpn: Vec::new() };
+    let bind = BindTls::of(&[]);
     let config = server_config(&bind, "bind", &resumption, &store).unwrap();
     let listener = Rc::new(TcpListener::bind("127.0.0.1:0").await.unwrap());
     let to = ConnectTo::Ip(listener.local_addr().unwrap());

@@ -1,21 +1,39 @@
-//! The server side of a handshake: what a bind offers, and what a failed handshake is called in the log.
+//! The server side of a handshake: what a bind offers to whom, and what a failed handshake is called in the log.
 //!
-//! TLS 1.2 and 1.3 with the provider's suites; older versions do not exist here. Resumption is by ticket (both
-//! versions) and, for TLS 1.2 clients without tickets, by session id. Early data is never accepted: a request in it
-//! could be replayed.
+//! TLS 1.2 and 1.3 with the provider's suites; older versions do not exist here. The client's hello is read here first,
+//! because the name it asks for decides what is offered, and because it is what a client is known by ([`ja4`]); then the
+//! library gets the same bytes. Resumption is by ticket (both versions) and, for TLS 1.2 clients without tickets, by
+//! session id. Early data is never accepted: a request in it could be replayed.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
-use rustls::{HandshakeKind, ServerConfig, SupportedProtocolVersion, version};
-use tokio::io::{AsyncRead, AsyncWrite};
+use arc_swap::ArcSwap;
+use aws_lc_rs::digest;
+use rustls::pki_types::CertificateDer;
+use rustls::{HandshakeKind, ServerConfig, ServerConnection};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::provider;
+use super::client_auth::{Afterwards, ClientAuthError, ClientVerifier};
+use super::offer::{provider_of, versions};
 use super::resolver::LiveResolver;
 use super::resumption::Resumption;
-use crate::config::model::{BindTls, TlsVersion};
+use super::session;
+use crate::config::model::{BindTls, ClientAuth, TlsOffer};
+use crate::core::tls::TlsFacts;
+use crate::core::tls::hello::{ClientHello, HelloReader};
+use crate::core::tls::ja4;
+
+/// Bytes that are made room for at first; a hello with a post-quantum key share has 1700 to 2000.
+const HELLO_ROOM_BYTES: usize = 2560;
+
+/// A fatal alert `unrecognized_name` (RFC 6066, section 3) as a record.
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
 /// What a bind offers cannot be put together.
 #[derive(Debug, thiserror::Error)]
@@ -23,51 +41,253 @@ pub enum AcceptorError {
     /// `min_version` is above `max_version`.
     #[error("no TLS version lies between min_version and max_version; swap them")]
     NoVersion,
+    /// Certificates of clients cannot be verified.
+    #[error(transparent)]
+    ClientAuth(#[from] ClientAuthError),
     /// The library refused.
     #[error("TLS cannot be set up")]
     Refused(#[from] rustls::Error),
 }
 
-/// Puts together what a bind offers; all workers share the result.
-///
-/// `context` names the bind and should stay the same over reloads (its frontend and address): sessions and tickets of
-/// one context are worth nothing in another. Certificates come from a store, or from a [`LiveResolver`] whose certificates
-/// can be replaced later.
+/// What a bind offers; all workers share it. Its certificates are those of a [`LiveResolver`] and can be replaced at any
+/// time; whom it trusts can be read anew.
+#[derive(Debug)]
+pub struct BindAcceptor {
+    spec: BindTls,
+    context: Box<str>,
+    shared: Arc<Resumption>,
+    resolver: Arc<LiveResolver>,
+    offers: ArcSwap<Offers>,
+}
+
+/// What is offered: the bind's own offer, then those of its certificates that have their own.
+#[derive(Debug)]
+struct Offers {
+    configs: Vec<Arc<ServerConfig>>,
+    afterwards: Option<Afterwards>,
+    /// Whom clients' certificates must come from ([`ClientVerifier::identity`]).
+    identity: Vec<u8>,
+}
+
+impl BindAcceptor {
+    /// Puts together what a bind offers, from files that can be read now.
+    ///
+    /// `context` names the bind and should stay the same over reloads and on every machine that shares ticket keys (its
+    /// frontend and place): sessions and tickets of one context are worth nothing in another.
+    pub fn new(
+        spec: &BindTls,
+        context: &str,
+        shared: &Arc<Resumption>,
+        resolver: Arc<LiveResolver>,
+    ) -> Result<Arc<BindAcceptor>, AcceptorError> {
+        let offers = Offers::load(spec, context, shared, &resolver)?;
+        Ok(Arc::new(BindAcceptor {
+            spec: spec.clone(),
+            context: context.into(),
+            shared: shared.clone(),
+            resolver,
+            offers: ArcSwap::from_pointee(offers),
+        }))
+    }
+
+    /// Whether it reads this file to know whom it trusts.
+    pub fn trusts(&self, path: &std::path::Path) -> bool {
+        let Some(auth) = &self.spec.client_auth else { return false };
+        auth.ca_file.as_deref() == Some(path) || auth.crl_file.as_deref() == Some(path)
+    }
+
+    /// Certificates of clients, as configured.
+    pub fn client_auth(&self) -> Option<&ClientAuth> {
+        self.spec.client_auth.as_ref()
+    }
+
+    /// Reads whom it trusts anew; false when that is as before. Refused, everything stays as it was. Sessions that began
+    /// when other clients were trusted are not resumed afterwards.
+    pub fn renew(&self) -> Result<bool, AcceptorError> {
+        let offers = Offers::load(&self.spec, &self.context, &self.shared, &self.resolver)?;
+        if offers.identity == self.offers.load().identity {
+            return Ok(false);
+        }
+        self.offers.store(Arc::new(offers));
+        Ok(true)
+    }
+
+    /// Does the handshake on a fresh connection. What the client sends first is put into `opening`, where it can still
+    /// be looked at when the handshake came to nothing. The caller bounds the time it takes.
+    pub async fn accept<IO>(&self, mut io: IO, opening: &mut Opening) -> Result<Accepted<IO>, HandshakeError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let hello = read_hello(&mut io, opening).await?;
+        let name = hello.as_ref().and_then(ClientHello::server_name);
+        let (config, afterwards) = {
+            let offers = self.offers.load();
+            let number = match (self.resolver.offer(name), &hello) {
+                (Some(number), _) => number,
+                // What is no hello at all is for the library to refuse.
+                (None, None) => 0,
+                (None, Some(_)) => {
+                    let _ = io.write_all(&UNRECOGNIZED_NAME).await;
+                    let _ = io.flush().await;
+                    return Err(HandshakeError::UnknownName(name.map(Into::into)));
+                }
+            };
+            let config = offers.configs.get(number).or_else(|| offers.configs.first()).cloned();
+            (config.ok_or(HandshakeError::Closed)?, offers.afterwards.clone())
+        };
+        let stream = shake(config, io, &opening.bytes).await?;
+        let connection = stream.get_ref().1;
+        let now = || self.shared.unix_time();
+        let verify = |chain: &[CertificateDer<'_>]| afterwards.as_ref().map_or(0, |check| check.verify(chain, now()));
+        let facts = TlsFacts {
+            ja4: hello.as_ref().map(|hello| ja4::of_hello(hello, sha256)),
+            ..session::facts(connection, verify)
+        };
+        Ok(Accepted { stream, facts })
+    }
+}
+
+/// What a client sent first.
+#[derive(Debug, Default)]
+pub struct Opening {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// It closed in the middle of them, in an orderly way.
+    pub ended: bool,
+}
+
+/// A connection whose handshake is done.
+#[derive(Debug)]
+pub struct Accepted<IO> {
+    /// The connection.
+    pub stream: TlsStream<IO>,
+    /// What is known of it. How long it took is for the caller to add, who holds the clock.
+    pub facts: TlsFacts,
+}
+
+impl Offers {
+    fn load(
+        spec: &BindTls,
+        context: &str,
+        shared: &Arc<Resumption>,
+        resolver: &Arc<LiveResolver>,
+    ) -> Result<Offers, AcceptorError> {
+        let clients = spec.client_auth.as_ref().map(ClientVerifier::load).transpose()?;
+        let of_certificates = spec.certificates.iter().filter_map(|source| source.offer.as_ref());
+        let configs = std::iter::once(&spec.offer)
+            .chain(of_certificates)
+            .map(|offer| config(offer, clients.as_ref(), context, shared, resolver))
+            .collect::<Result<_, _>>()?;
+        let (afterwards, identity) = clients.map(|clients| (clients.afterwards, clients.identity)).unwrap_or_default();
+        Ok(Offers { configs, afterwards, identity })
+    }
+}
+
+/// The bind's own offer alone; see [`BindAcceptor::new`].
 pub fn server_config(
-    bind: &BindTls,
+    spec: &BindTls,
     context: &str,
     shared: &Arc<Resumption>,
     certificates: impl Into<Arc<LiveResolver>>,
 ) -> Result<Arc<ServerConfig>, AcceptorError> {
-    let versions = versions(bind.min_version, bind.max_version);
+    let clients = spec.client_auth.as_ref().map(ClientVerifier::load).transpose()?;
+    config(&spec.offer, clients.as_ref(), context, shared, &certificates.into())
+}
+
+fn config(
+    offer: &TlsOffer,
+    clients: Option<&ClientVerifier>,
+    context: &str,
+    shared: &Arc<Resumption>,
+    resolver: &Arc<LiveResolver>,
+) -> Result<Arc<ServerConfig>, AcceptorError> {
+    let versions = versions(offer.min_version, offer.max_version);
     if versions.is_empty() {
         return Err(AcceptorError::NoVersion);
     }
-    let resolver: Arc<LiveResolver> = certificates.into();
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&versions)?
-        .with_no_client_auth()
-        .with_cert_resolver(resolver);
-    let resumption = shared.for_context(context);
+    let builder = ServerConfig::builder_with_provider(provider_of(offer)).with_protocol_versions(&versions)?;
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(clients) => builder.with_client_cert_verifier(clients.handshake.clone()),
+    };
+    let mut config = builder.with_cert_resolver(resolver.clone());
+    let mut bound_to = context.as_bytes().to_vec();
+    bound_to.push(0);
+    bound_to.extend_from_slice(clients.map(|clients| &clients.identity[..]).unwrap_or_default());
+    let resumption = shared.for_context(&bound_to);
     config.session_storage = resumption.clone();
     config.ticketer = resumption;
     config.send_tls13_tickets = 2;
     config.max_early_data_size = 0;
-    config.alpn_protocols = bind.alpn.iter().map(|version| version.alpn().to_vec()).collect();
+    config.alpn_protocols = offer.alpn.iter().map(|version| version.alpn().to_vec()).collect();
     // Every suite offered is sound; the client knows better than we do whether its processor has AES.
     config.ignore_client_order = false;
     Ok(Arc::new(config))
 }
 
-pub(super) fn versions(min: TlsVersion, max: TlsVersion) -> Vec<&'static SupportedProtocolVersion> {
-    [(TlsVersion::V1_3, &version::TLS13), (TlsVersion::V1_2, &version::TLS12)]
-        .into_iter()
-        .filter(|(version, _)| (min..=max).contains(version))
-        .map(|(_, supported)| supported)
-        .collect()
+/// Reads until a hello is whole; `None` when what comes is none.
+async fn read_hello<IO>(io: &mut IO, opening: &mut Opening) -> Result<Option<ClientHello>, HandshakeError>
+where
+    IO: AsyncRead + Unpin,
+{
+    opening.bytes.reserve(HELLO_ROOM_BYTES);
+    let mut reader = HelloReader::default();
+    loop {
+        match io.read_buf(&mut opening.bytes).await {
+            Ok(0) => {
+                opening.ended = true;
+                return Err(HandshakeError::Closed);
+            }
+            Ok(_) => {}
+            Err(_) => return Err(HandshakeError::Closed),
+        }
+        match reader.read(&opening.bytes) {
+            Ok(None) => {}
+            Ok(Some(hello)) => return Ok(Some(hello)),
+            Err(_) => return Ok(None),
+        }
+    }
 }
 
-/// Does the handshake. The caller bounds the time it takes.
+/// Has the library do the handshake; `opening` is what was read of it so far.
+async fn shake<IO>(config: Arc<ServerConfig>, io: IO, opening: &[u8]) -> Result<TlsStream<IO>, HandshakeError>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut fed = Ok(());
+    let accepting = TlsAcceptor::from(config).accept_with(io, |connection| fed = feed(connection, opening));
+    if let Err(error) = fed {
+        // The alert that says why waits to be sent.
+        let mut accepting = pin!(accepting);
+        poll_fn(|cx| {
+            let _ = accepting.as_mut().poll(cx);
+            Poll::Ready(())
+        })
+        .await;
+        return Err(HandshakeError::Failure(error));
+    }
+    accepting.await.map_err(HandshakeError::from)
+}
+
+fn feed(connection: &mut ServerConnection, mut bytes: &[u8]) -> Result<(), rustls::Error> {
+    while !bytes.is_empty() {
+        let taken = connection.read_tls(&mut bytes);
+        connection.process_new_packets()?;
+        if !matches!(taken, Ok(1..)) {
+            return Err(rustls::Error::PeerSentOversizedRecord);
+        }
+    }
+    Ok(())
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    let hash = digest::digest(&digest::SHA256, bytes);
+    out.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
+    out
+}
+
+/// Does the handshake with one offer, whatever name the client asks for. The caller bounds the time it takes.
 pub async fn accept<IO>(config: &Arc<ServerConfig>, io: IO) -> Result<TlsStream<IO>, HandshakeError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
@@ -86,6 +306,9 @@ pub enum HandshakeError {
     /// The peers did not agree, or what came was not TLS.
     #[error("SSL handshake failure ({0})")]
     Failure(rustls::Error),
+    /// The client asked for no name, or one there is no certificate for, and the bind has `strict_sni`.
+    #[error("SSL handshake failure ({})", unknown_name(.0.as_deref()))]
+    UnknownName(Option<Box<str>>),
     /// The peer went away before the end.
     #[error("Connection closed during SSL handshake")]
     Closed,
@@ -94,11 +317,18 @@ pub enum HandshakeError {
     Timeout,
 }
 
+fn unknown_name(name: Option<&str>) -> String {
+    match name {
+        Some(name) => format!("no certificate for {name}"),
+        None => "no server name".to_owned(),
+    }
+}
+
 impl HandshakeError {
     /// HAProxy's phrase alone.
     pub fn phrase(&self) -> &'static str {
         match self {
-            HandshakeError::Failure(_) => "SSL handshake failure",
+            HandshakeError::Failure(_) | HandshakeError::UnknownName(_) => "SSL handshake failure",
             HandshakeError::Closed => "Connection closed during SSL handshake",
             HandshakeError::Timeout => "Timeout during SSL handshake",
         }

@@ -2,7 +2,8 @@
 //!
 //! A change is a transaction, as in HAProxy: `set` puts a chain or a key into it, `commit` checks that they belong
 //! together and swaps them in. There is one transaction at a time. Everything happens in memory: what is to survive a
-//! restart must be written to the files, too. Only the control thread changes things here; workers see new certificates
+//! restart must be written to the files, too. Files that change on disk are taken into use as well
+//! ([`Certificates::take_changes`]); what is refused leaves everything as it was. Only the control thread changes things here; workers see new certificates
 //! through the [`LiveResolver`] of each bind, from their next handshake on.
 //!
 //! Sessions go on: a client that resumes gets no certificate, neither the old nor the new one, until its session is too
@@ -21,6 +22,8 @@ use super::store::{
     CERTIFICATES_MAX, Certificate, CertificateError, CertificateStore, Source, assemble, holds_encrypted_key,
     read_facts,
 };
+use super::watch::Baseline;
+use crate::config::model::BindTls;
 use crate::core::admin::certificates::{CertificateFacts, CertificateStatus, CertificateView};
 use crate::core::admin::texts;
 
@@ -33,6 +36,27 @@ pub struct Certificates {
     lists: BTreeMap<Box<str>, List>,
     binds: Vec<Bind>,
     transaction: Option<Transaction>,
+    reloads: Reloads,
+    /// What the files were known by when they were loaded, for the watch.
+    baseline: Baseline,
+}
+
+/// How often certificates on disk were taken into use, and how often what was there could not be used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reloads {
+    /// Certificates that were read anew, added and removed.
+    pub taken: u64,
+    /// What was refused; the old certificate stayed.
+    pub refused: u64,
+}
+
+/// What came of a change on disk, for the log and for whoever asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Something was refused.
+    pub refused: bool,
+    /// What happened, in a sentence.
+    pub text: String,
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +76,9 @@ struct ListEntry {
 struct Bind {
     /// What it is called in a reply.
     name: Box<str>,
-    sources: Vec<BindSource>,
+    /// Each with the number of its offer ([`CertificateResolver::arrange`]).
+    sources: Vec<(BindSource, usize)>,
+    strict: bool,
     resolver: Arc<LiveResolver>,
 }
 
@@ -167,8 +193,10 @@ impl Certificates {
 
     /// Loads the certificates of a bind; `name` calls the bind in replies. A file that several binds name is the same
     /// certificate for all of them.
-    pub fn open_bind(&mut self, name: &str, paths: &[PathBuf]) -> Result<Arc<LiveResolver>, CertificateError> {
-        let store = CertificateStore::load(paths)?;
+    pub fn open_bind(&mut self, name: &str, spec: &BindTls) -> Result<Arc<LiveResolver>, CertificateError> {
+        let paths: Vec<PathBuf> = spec.certificates.iter().map(|source| source.path.clone()).collect();
+        paths.iter().for_each(|path| self.baseline.note(path));
+        let store = CertificateStore::load(&paths)?;
         let mut names: Vec<Box<str>> = Vec::with_capacity(store.certificates().len());
         for certificate in store.certificates() {
             let name: Box<str> = certificate.path.display().to_string().into();
@@ -176,8 +204,11 @@ impl Certificates {
             names.push(name);
         }
         let mut sources = Vec::with_capacity(store.sources().len());
-        for source in store.sources() {
-            sources.push(match source {
+        let mut offers = 0;
+        for (source, written) in store.sources().iter().zip(&spec.certificates) {
+            offers += usize::from(written.offer.is_some());
+            let offer = if written.offer.is_some() { offers } else { 0 };
+            let source = match source {
                 Source::File(index) => BindSource::File(names.get(*index).cloned().unwrap_or_default()),
                 Source::Folder(path, range) => {
                     let list: Box<str> = path.display().to_string().into();
@@ -185,10 +216,12 @@ impl Certificates {
                     self.lists.entry(list.clone()).or_insert_with(|| List::of(of_folder));
                     BindSource::List(list)
                 }
-            });
+            };
+            sources.push((source, offer));
         }
-        let resolver = LiveResolver::new(self.resolver(&sources));
-        self.binds.push(Bind { name: name.into(), sources, resolver: resolver.clone() });
+        let strict = spec.strict_sni;
+        let resolver = LiveResolver::new(self.resolver(&sources, strict));
+        self.binds.push(Bind { name: name.into(), sources, strict, resolver: resolver.clone() });
         Ok(resolver)
     }
 
@@ -434,13 +467,15 @@ impl Certificates {
     /// Gives the chosen binds their certificates anew; how many there were.
     fn renew(&self, chosen: impl Fn(&BTreeMap<Box<str>, List>, &Bind) -> bool) -> usize {
         let binds = self.binds.iter().filter(|bind| chosen(&self.lists, bind));
-        binds.map(|bind| bind.resolver.replace(self.resolver(&bind.sources))).count()
+        binds.map(|bind| bind.resolver.replace(self.resolver(&bind.sources, bind.strict))).count()
     }
 
-    fn resolver(&self, sources: &[BindSource]) -> CertificateResolver {
-        let names = sources.iter().flat_map(|source| source.names(&self.lists));
-        let certificates: Vec<&Certificate> = names.filter_map(|name| self.files.get(name)?.as_ref()).collect();
-        CertificateResolver::arrange(&certificates)
+    fn resolver(&self, sources: &[(BindSource, usize)], strict: bool) -> CertificateResolver {
+        let names =
+            sources.iter().flat_map(|(source, offer)| source.names(&self.lists).map(move |name| (name, *offer)));
+        let found = |(name, offer): (&str, usize)| Some((self.files.get(name)?.as_ref()?, offer));
+        let certificates: Vec<(&Certificate, usize)> = names.filter_map(found).collect();
+        CertificateResolver::arrange(&certificates, strict)
     }
 }
 
@@ -449,11 +484,31 @@ impl List {
         let entries = names.iter().map(|name| ListEntry { certificate: name.clone(), line: 0 }).collect();
         List { entries, lines: 0 }
     }
+
+    /// Adds a file of the folder where it would stand had it been there at the start; false when it is there.
+    fn add_from_disk(&mut self, name: &str) -> bool {
+        if self.entries.iter().any(|entry| *entry.certificate == *name) {
+            return false;
+        }
+        let from_disk = self.entries.iter().take_while(|entry| entry.line == 0);
+        let at = from_disk.take_while(|entry| Path::new(&*entry.certificate) < Path::new(name)).count();
+        self.entries.insert(at, ListEntry { certificate: name.into(), line: 0 });
+        true
+    }
 }
 
 impl Bind {
     fn names<'a>(&'a self, lists: &'a BTreeMap<Box<str>, List>) -> impl Iterator<Item = &'a str> {
-        self.sources.iter().flat_map(move |source| source.names(lists))
+        self.sources.iter().flat_map(move |(source, _)| source.names(lists))
+    }
+
+    /// Whether it uses one of these certificates, or did when its lists still had them.
+    fn is_touched(&self, names: &[Box<str>], lists: &BTreeMap<Box<str>, List>) -> bool {
+        let in_list = |name: &str| {
+            let folder = Path::new(name).parent().map(|folder| folder.display().to_string());
+            folder.is_some_and(|folder| self.names_list(&folder))
+        };
+        names.iter().any(|name| self.uses(name, lists) || in_list(name))
     }
 
     fn uses(&self, name: &str, lists: &BTreeMap<Box<str>, List>) -> bool {
@@ -461,7 +516,7 @@ impl Bind {
     }
 
     fn names_list(&self, list: &str) -> bool {
-        self.sources.iter().any(|source| matches!(source, BindSource::List(name) if **name == *list))
+        self.sources.iter().any(|(source, _)| matches!(source, BindSource::List(name) if **name == *list))
     }
 
     /// The certificate for clients that ask for no name it knows.
@@ -518,6 +573,8 @@ fn read_key(file: &str, name: &str, pem: &[u8]) -> Result<PrivateKeyDer<'static>
     }
 }
 
+#[path = "certificates_disk.rs"]
+mod disk;
 #[cfg(test)]
 #[path = "certificates_tests.rs"]
 mod tests;

@@ -32,8 +32,10 @@ impl Lab {
             fs::write(folder.path().join(format!("{name}.pem")), chain + &key).unwrap();
         }
         let mut certificates = Certificates::new();
-        let file_bind = certificates.open_bind("frontend a, 127.0.0.1:1", &[folder.path().join("one.pem")]).unwrap();
-        let folder_bind = certificates.open_bind("frontend b, 127.0.0.1:2", &[folder.path().to_owned()]).unwrap();
+        let file_bind =
+            certificates.open_bind("frontend a, 127.0.0.1:1", &BindTls::of(&[folder.path().join("one.pem")])).unwrap();
+        let folder_bind =
+            certificates.open_bind("frontend b, 127.0.0.1:2", &BindTls::of(&[folder.path().to_owned()])).unwrap();
         Lab { folder, certificates, file_bind, folder_bind }
     }
 

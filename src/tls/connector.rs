@@ -18,8 +18,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use zeroize::Zeroizing;
 
-use super::acceptor::{HandshakeError, versions};
+use super::acceptor::HandshakeError;
 use super::client_sessions::ClientSessions;
+use super::offer::versions;
 use super::provider;
 use super::verifier::{AnyServer, NamedServer};
 use crate::core::tls::names::{Cipher, TlsVersion};

@@ -11,6 +11,7 @@ use x509_parser::public_key::PublicKey;
 use x509_parser::x509::X509Name;
 
 use crate::core::admin::certificates::CertificateFacts;
+use crate::core::tls::facts::{ClientCertificate, DistinguishedName};
 
 /// The facts of a chain, the server's own certificate first. `None` when that one cannot be parsed.
 pub fn facts(chain: &[CertificateDer<'_>]) -> Option<CertificateFacts> {
@@ -42,7 +43,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// DER puts a zero before a number whose first bit is set.
-fn without_zeros(bytes: &[u8]) -> &[u8] {
+pub(super) fn without_zeros(bytes: &[u8]) -> &[u8] {
     match bytes {
         [0, rest @ ..] if !rest.is_empty() => without_zeros(rest),
         bytes => bytes,
@@ -86,8 +87,15 @@ fn algorithm(certificate: &X509Certificate<'_>) -> String {
 
 /// `/C=AT/O=Example/CN=a.example`. OpenSSL: `X509_NAME_oneline`.
 pub(super) fn one_line(name: &X509Name<'_>) -> String {
-    let mut out = String::new();
-    for attribute in name.iter_attributes() {
+    attributes(name).into_iter().fold(String::new(), |mut out, (word, value)| {
+        let _ = write!(out, "/{word}={value}");
+        out
+    })
+}
+
+/// The attributes of a name: OpenSSL's short names (numbers where there is none) and printable values.
+fn attributes(name: &X509Name<'_>) -> Vec<(Box<str>, Box<str>)> {
+    let attribute = |attribute: &x509_parser::x509::AttributeTypeAndValue<'_>| {
         let id = attribute.attr_type().to_id_string();
         let word = match id.as_str() {
             "2.5.4.3" => "CN",
@@ -113,9 +121,32 @@ pub(super) fn one_line(name: &X509Name<'_>) -> String {
             Ok(text) => printable(text),
             Err(_) => format!("#{}", hex(attribute.as_slice())),
         };
-        let _ = write!(out, "/{word}={value}");
-    }
-    out
+        (word.into(), value.into())
+    };
+    name.iter_attributes().map(attribute).collect()
+}
+
+/// What rules and logs may ask of a client's certificate. `None` when it cannot be parsed.
+pub(super) fn client_certificate(leaf: &CertificateDer<'_>, verify: u32) -> Option<ClientCertificate> {
+    let (_, parsed) = X509Certificate::from_der(leaf).ok()?;
+    let name = |name: &X509Name<'_>| DistinguishedName { attributes: attributes(name), line: one_line(name).into() };
+    let digest_of = |algorithm| hex(digest::digest(algorithm, leaf).as_ref()).into();
+    Some(ClientCertificate {
+        subject: name(parsed.subject()),
+        issuer: name(parsed.issuer()),
+        serial: hex(without_zeros(parsed.raw_serial())).into(),
+        sha1: digest_of(&digest::SHA1_FOR_LEGACY_USE_ONLY),
+        sha256: digest_of(&digest::SHA256),
+        not_before: short_date(parsed.validity().not_before.timestamp()),
+        not_after: short_date(parsed.validity().not_after.timestamp()),
+        verify,
+    })
+}
+
+/// `261122034500Z`: HAProxy's form of a certificate's dates.
+fn short_date(second: i64) -> Box<str> {
+    jiff::Timestamp::from_second(second)
+        .map_or_else(|_| "".into(), |at| at.strftime("%y%m%d%H%M%SZ").to_string().into())
 }
 
 /// A certificate's text for a reply of lines: no control character may begin a line of its own.
@@ -156,6 +187,17 @@ mod tests {
         assert_eq!(facts.chain, [(facts.subject.clone(), facts.issuer.clone())]);
         assert_eq!((facts.sha1.len(), facts.algorithm.as_str()), (40, "EC256"));
         assert!(facts.not_before < facts.not_after);
+    }
+
+    #[test]
+    fn a_clients_certificate() {
+        let der = certificate(&rcgen::PKCS_ECDSA_P256_SHA256);
+        let client = client_certificate(&der, 18).unwrap();
+        assert_eq!(&*client.subject.line, "/C=AT/O=Acme,?Inc./CN=a.example");
+        assert_eq!((client.subject.get("CN"), client.issuer.get("O")), (Some("a.example"), Some("Acme,?Inc.")));
+        assert_eq!((&*client.serial, client.sha1.len(), client.sha256.len(), client.verify), ("F001", 40, 64, 18));
+        assert_eq!((&*client.not_before, &*client.not_after), ("750101000000Z", "960101000000Z"), "rcgen's dates");
+        assert_eq!(client_certificate(&CertificateDer::from(vec![1, 2]), 0), None);
     }
 
     #[test]

@@ -17,7 +17,7 @@ const LIBRARY_SSL: u32 = 20 << 23;
 
 /// The sentence for the log; `first` are the first bytes the client sent.
 pub fn sentence(error: &HandshakeError, first: &[u8]) -> String {
-    let HandshakeError::Failure(failure) = error else { return error.phrase().to_owned() };
+    let HandshakeError::Failure(failure) = error else { return error.to_string() };
     match reason(failure, first) {
         Some((code, text)) => {
             format!("{} (error:{:08X}:SSL routines::{text})", error.phrase(), LIBRARY_SSL | u32::from(code))

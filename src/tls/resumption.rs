@@ -2,32 +2,49 @@
 //!
 //! Shared storage, separate contexts: every bind seals its tickets and files its sessions under a context of its own,
 //! so that what was negotiated at one bind is worth nothing at another (the class of CVE-2025-23419). The context is a
-//! name that stays the same over reloads and certificate renewals, so that neither makes clients start anew.
+//! name that stays the same over reloads and certificate renewals, so that neither makes clients start anew, and that
+//! says nothing of the machine, so that the machines of a fleet can resume each other's sessions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
+use rustls::pki_types::UnixTime;
 use rustls::server::{ProducesTickets, StoresServerSessions};
 
 use super::sessions::SessionCache;
-use super::tickets::TicketKeys;
+use super::tickets::{KeySource, TicketKeys};
 use crate::config::model::TlsGlobal;
 
-/// Time since some fixed moment, never going back: how this room reads the clock.
-pub type MonotonicClock = Arc<dyn Fn() -> Duration + Send + Sync>;
+/// Time since some fixed moment: how this room reads a clock.
+pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
+
+/// The clocks of this room.
+#[derive(Clone)]
+pub struct Clocks {
+    /// Since some moment, never going back.
+    pub monotonic: Clock,
+    /// Since 1970. Machines that share ticket keys agree on it, roughly.
+    pub wall: Clock,
+}
 
 /// Longest life of a ticket, RFC 8446 section 4.6.1: 7 days.
 const LIFETIME_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Session cache and ticket keys of the process.
-#[derive(Debug)]
 pub struct Resumption {
     tickets: TicketKeys,
     sessions: SessionCache,
+    wall: Clock,
     lookups: AtomicU64,
     misses: AtomicU64,
+}
+
+impl std::fmt::Debug for Resumption {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resumption").field("tickets", &self.tickets).field("sessions", &self.sessions).finish()
+    }
 }
 
 /// The system gave no random bytes for a ticket key.
@@ -36,11 +53,12 @@ pub struct Resumption {
 pub struct NoRandom;
 
 impl Resumption {
-    /// An empty cache of the configured size and a first ticket key.
-    pub fn new(spec: &TlsGlobal, clock: MonotonicClock) -> Result<Arc<Resumption>, NoRandom> {
+    /// An empty cache of the configured size, and ticket keys of this source.
+    pub fn new(spec: &TlsGlobal, keys: &KeySource, clocks: Clocks) -> Result<Arc<Resumption>, NoRandom> {
         Ok(Arc::new(Resumption {
-            tickets: TicketKeys::new(spec.ticket_rotation, clock.clone())?,
-            sessions: SessionCache::new(spec.session_cache, session_lifetime(spec), clock),
+            sessions: SessionCache::new(spec.session_cache, session_lifetime(spec), clocks.monotonic.clone()),
+            wall: clocks.wall.clone(),
+            tickets: TicketKeys::new(keys, spec.ticket_rotation, clocks)?,
             lookups: AtomicU64::new(0),
             misses: AtomicU64::new(0),
         }))
@@ -50,6 +68,11 @@ impl Resumption {
     pub fn configure(&self, spec: &TlsGlobal) {
         self.tickets.set_rotation(spec.ticket_rotation);
         self.sessions.configure(spec.session_cache, session_lifetime(spec));
+    }
+
+    /// Takes over changed ticket keys: a file that was written anew, another secret. False when they are the same.
+    pub fn set_keys(&self, keys: &KeySource) -> Result<bool, NoRandom> {
+        self.tickets.set_source(keys)
     }
 
     /// Makes a new ticket key if the current one is due, and erases those that are no longer accepted.
@@ -63,6 +86,11 @@ impl Resumption {
     /// (`SslCacheLookups`, `SslCacheMisses`).
     pub fn lookups(&self) -> (u64, u64) {
         (self.lookups.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+    }
+
+    /// The wall clock, as certificates are judged by it.
+    pub(super) fn unix_time(&self) -> UnixTime {
+        UnixTime::since_unix_epoch((self.wall)())
     }
 
     fn count(&self, found: Option<Vec<u8>>) -> Option<Vec<u8>> {
@@ -84,8 +112,8 @@ impl Resumption {
     }
 
     /// The session cache and the ticket keys as one bind sees them.
-    pub(super) fn for_context(self: &Arc<Self>, context: &str) -> Arc<Context> {
-        let hash = digest::digest(&digest::SHA256, context.as_bytes());
+    pub(super) fn for_context(self: &Arc<Self>, context: &[u8]) -> Arc<Context> {
+        let hash = digest::digest(&digest::SHA256, context);
         let mut id = [0; CONTEXT_BYTES];
         id.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
         Arc::new(Context { id, shared: self.clone() })
@@ -113,7 +141,7 @@ impl ProducesTickets for Context {
 
     fn lifetime(&self) -> u32 {
         // A ticket made now is accepted for at least two rotations.
-        let seconds = self.shared.tickets.rotation().saturating_mul(2).min(LIFETIME_MAX).as_secs();
+        let seconds = self.shared.tickets.lifetime().min(LIFETIME_MAX).as_secs();
         u32::try_from(seconds).unwrap_or(u32::MAX)
     }
 

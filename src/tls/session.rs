@@ -1,20 +1,28 @@
 //! What a handshake agreed on, in OpenSSL's words, which are what log readers know.
 
+use rustls::pki_types::CertificateDer;
 use rustls::{CipherSuite, HandshakeKind, ProtocolVersion, ServerConnection};
 
-use crate::core::log::record::TlsSession;
+use super::facts::client_certificate;
+use crate::core::tls::TlsFacts;
 
-/// Version, cipher, server name and resumption of a client's connection whose handshake is done.
-pub fn session(connection: &ServerConnection) -> TlsSession<'_> {
-    TlsSession {
+/// What is known of a client's connection whose handshake is done; `verify` tells what came of verifying the client's
+/// chain, if it showed one. Without fingerprint and time.
+pub fn facts(connection: &ServerConnection, verify: impl FnOnce(&[CertificateDer<'_>]) -> u32) -> TlsFacts {
+    let chain = connection.peer_certificates().unwrap_or_default();
+    TlsFacts {
         version: match connection.protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
             Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
             _ => "-",
         },
         cipher: connection.negotiated_cipher_suite().map_or("-", |suite| cipher_name(suite.suite())),
-        server_name: connection.server_name(),
+        server_name: connection.server_name().map(Into::into),
+        alpn: connection.alpn_protocol().map(|name| String::from_utf8_lossy(name).into()),
         resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+        handshake_ms: 0,
+        ja4: None,
+        client: chain.first().and_then(|leaf| client_certificate(leaf, verify(chain))).map(Box::new),
     }
 }
 

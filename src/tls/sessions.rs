@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use zeroize::Zeroizing;
 
-use super::resumption::{CONTEXT_BYTES, MonotonicClock};
+use super::resumption::{CONTEXT_BYTES, Clock};
 
 const SHARDS: usize = 16;
 
@@ -27,7 +27,7 @@ type Key = SmallVec<[u8; CONTEXT_BYTES + 32]>;
 pub struct SessionCache {
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
-    clock: MonotonicClock,
+    clock: Clock,
 }
 
 #[derive(Default)]
@@ -55,7 +55,7 @@ impl std::fmt::Debug for SessionCache {
 
 impl SessionCache {
     /// An empty cache of at most `capacity` sessions, each usable for `lifetime`.
-    pub fn new(capacity: usize, lifetime: Duration, clock: MonotonicClock) -> SessionCache {
+    pub fn new(capacity: usize, lifetime: Duration, clock: Clock) -> SessionCache {
         let cache = SessionCache { shards: Default::default(), hasher: RandomState::new(), clock };
         cache.configure(capacity, lifetime);
         cache
@@ -203,7 +203,7 @@ mod tests {
     fn cache(capacity: usize) -> (SessionCache, Arc<AtomicU64>) {
         let seconds = Arc::new(AtomicU64::new(0));
         let read = seconds.clone();
-        let clock: MonotonicClock = Arc::new(move || Duration::from_secs(read.load(Ordering::Relaxed)));
+        let clock: Clock = Arc::new(move || Duration::from_secs(read.load(Ordering::Relaxed)));
         (SessionCache::new(capacity, Duration::from_secs(100), clock), seconds)
     }
 

@@ -1,7 +1,7 @@
 //! Certificates as they lie on disk: read, paired with their keys, checked.
 //!
-//! Every file is read once, whole; nothing is watched here. Which certificate a client gets is decided in
-//! [`super::resolver`]. Expired certificates load: a server that answers with one is mended sooner than a server that
+//! Every file is read once, whole; [`super::watch`] sees when one has changed. Which certificate a client gets is decided
+//! in [`super::resolver`]. Expired certificates load: a server that answers with one is mended sooner than a server that
 //! does not start, and [`CertificateStore::certificates`] tells `check` and the log.
 
 use std::fs;
@@ -18,6 +18,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use zeroize::Zeroizing;
 
 use super::provider;
+use crate::core::tls::ocsp::{OcspResponse, OcspTrouble, RESPONSE_MAX_BYTES};
 
 /// Largest PEM file that is read, in bytes.
 pub const FILE_MAX_BYTES: u64 = 1024 * 1024;
@@ -48,10 +49,23 @@ pub struct Certificate {
     pub path: PathBuf,
     /// DNS names it is for, lower-case, from the subject alternative names; the common name when there are none.
     pub names: Vec<Box<str>>,
+    /// When it begins to be valid, in seconds since 1970.
+    pub not_before: i64,
     /// When it stops being valid, in seconds since 1970.
     pub not_after: i64,
-    /// Chain and signing key.
+    /// Chain and signing key, with the response that is stapled now, if one is.
     pub key: Arc<CertifiedKey>,
+    /// The OCSP response that lies beside the file; `None` when there is none.
+    pub staple: Option<Staple>,
+}
+
+/// An OCSP response beside a certificate (`site.pem.ocsp`, `site.ocsp`), in DER.
+#[derive(Debug, Clone)]
+pub struct Staple {
+    /// The file it came from.
+    pub path: PathBuf,
+    /// The response as it is shown to clients, and what it says; or why it cannot be shown.
+    pub response: Result<(Arc<[u8]>, OcspResponse), OcspTrouble>,
 }
 
 /// Why certificates could not be loaded: names the file and the remedy.
@@ -190,27 +204,9 @@ impl CertificateStore {
 }
 
 fn load_folder(folder: &Path, into: &mut Vec<Certificate>) -> Result<(), CertificateError> {
-    let unreadable = |error| CertificateError::Unreadable { path: folder.to_owned(), error };
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-        let wanted = path.extension().is_some_and(|extension| extension == "pem" || extension == "crt");
-        if !hidden && wanted && path.is_file() {
-            files.push(path);
-        }
-        if files.len() > CERTIFICATES_MAX {
-            return Err(CertificateError::TooMany);
-        }
-    }
-    files.sort();
     let before = into.len();
-    for path in files {
-        let pem = read(&path)?;
-        if holds_key_alone(&pem) {
-            continue;
-        }
-        into.push(load_pem(&path, &pem)?);
+    for path in folder_files(folder)? {
+        into.extend(load_of_folder(&path)?);
     }
     if into.len() == before {
         return Err(CertificateError::EmptyFolder { path: folder.to_owned() });
@@ -218,21 +214,54 @@ fn load_folder(folder: &Path, into: &mut Vec<Certificate>) -> Result<(), Certifi
     Ok(())
 }
 
-fn load_file(path: &Path) -> Result<Certificate, CertificateError> {
+/// The certificate of one file.
+pub(super) fn load_file(path: &Path) -> Result<Certificate, CertificateError> {
     load_pem(path, &read(path)?)
 }
 
-/// Pairs the chain in `pem` with the key in it, or else with the key beside it.
+/// The certificate in `pem`, with its key and what else lies beside it.
 fn load_pem(path: &Path, pem: &[u8]) -> Result<Certificate, CertificateError> {
+    let mut certificate = load_chain(path, pem)?;
+    certificate.staple = read_staple(path);
+    Ok(certificate)
+}
+
+/// Where a response for the certificate in this file is looked for.
+pub(super) fn staple_paths(path: &Path) -> [PathBuf; 2] {
+    let mut appended = path.as_os_str().to_owned();
+    appended.push(".ocsp");
+    [PathBuf::from(appended), path.with_extension("ocsp")]
+}
+
+/// Where the key of a chain in this file is looked for, when it is not in the same file.
+pub(super) fn key_paths(path: &Path) -> [PathBuf; 2] {
+    let mut appended = path.as_os_str().to_owned();
+    appended.push(".key");
+    [PathBuf::from(appended), path.with_extension("key")]
+}
+
+fn read_staple(path: &Path) -> Option<Staple> {
+    let found = staple_paths(path).into_iter().find_map(|path| {
+        let bytes = read_up_to(&path, RESPONSE_MAX_BYTES as u64);
+        match bytes {
+            Ok(bytes) => Some((path, bytes)),
+            Err(_) => None,
+        }
+    });
+    let (path, bytes) = found?;
+    let response = OcspResponse::parse(&bytes).map(|read| (bytes.into(), read));
+    Some(Staple { path, response })
+}
+
+/// Pairs the chain in `pem` with the key in it, or else with the key beside it.
+fn load_chain(path: &Path, pem: &[u8]) -> Result<Certificate, CertificateError> {
     if PrivateKeyDer::pem_slice_iter(pem).next().is_some() || holds_encrypted_key(pem) {
         return read_pair(path, pem, path, pem);
     }
     if CertificateDer::pem_slice_iter(pem).next().is_none() {
         return Err(CertificateError::NoCertificate { path: path.to_owned() });
     }
-    let mut appended = path.as_os_str().to_owned();
-    appended.push(".key");
-    let beside = [PathBuf::from(appended), path.with_extension("key")];
+    let beside = key_paths(path);
     for key_path in &beside {
         match read(key_path) {
             Ok(key_pem) => return read_pair(path, pem, key_path, &key_pem),
@@ -269,7 +298,7 @@ pub(super) fn assemble(
     key: PrivateKeyDer<'static>,
 ) -> Result<Certificate, CertificateError> {
     let leaf = chain.first().ok_or_else(|| CertificateError::NoCertificate { path: path.to_owned() })?;
-    let (names, not_after) =
+    let (names, validity) =
         read_facts(leaf).map_err(|reason| CertificateError::BadCertificate { path: path.to_owned(), reason })?;
     let bad_key =
         |error: rustls::Error| CertificateError::BadKey { path: key_path.to_owned(), reason: error.to_string() };
@@ -284,11 +313,72 @@ pub(super) fn assemble(
             return Err(CertificateError::BadCertificate { path: path.to_owned(), reason: error.to_string() });
         }
     }
-    Ok(Certificate { path: path.to_owned(), names, not_after, key: Arc::new(key) })
+    let Range { start: not_before, end: not_after } = validity;
+    Ok(Certificate { path: path.to_owned(), names, not_before, not_after, key: Arc::new(key), staple: None })
 }
 
-/// The DNS names of a certificate, lower-case, and the second its validity ends.
-pub(super) fn read_facts(leaf: &CertificateDer<'_>) -> Result<(Vec<Box<str>>, i64), String> {
+impl Certificate {
+    /// Has the handshake show the response beside the certificate, if it may be shown at this second, and none
+    /// otherwise. Whether that changed anything.
+    pub(super) fn staple_at(&mut self, now_unix: i64) -> bool {
+        let wanted = self.staple.as_ref().and_then(|staple| staple.usable(&self.key, now_unix).ok());
+        if self.key.ocsp.as_deref() == wanted.as_deref() {
+            return false;
+        }
+        let ocsp = wanted.map(|bytes| bytes.to_vec());
+        self.key = Arc::new(CertifiedKey { ocsp, ..(*self.key).clone() });
+        true
+    }
+
+    /// Why the response beside the certificate is not shown at this second; `None` when it is, or there is none.
+    pub(super) fn staple_trouble(&self, now_unix: i64) -> Option<String> {
+        let staple = self.staple.as_ref()?;
+        let trouble = staple.usable(&self.key, now_unix).err()?;
+        Some(format!("OCSP response {} is not sent: {trouble}.", staple.path.display()))
+    }
+}
+
+impl Staple {
+    /// The bytes to show with this certificate at this second, or why they are not shown.
+    pub(super) fn usable(&self, key: &CertifiedKey, now_unix: i64) -> Result<Arc<[u8]>, OcspTrouble> {
+        let (bytes, read) = self.response.as_ref().map_err(|trouble| *trouble)?;
+        let leaf = key.cert.first().ok_or(OcspTrouble::OtherCertificate)?;
+        let (_, parsed) = X509Certificate::from_der(leaf).map_err(|_| OcspTrouble::OtherCertificate)?;
+        read.check(parsed.raw_serial(), now_unix)?;
+        Ok(bytes.clone())
+    }
+}
+
+/// The files in a folder that may hold certificates, sorted: those that end in `.pem` or `.crt` and are not hidden.
+pub(super) fn folder_files(folder: &Path) -> Result<Vec<PathBuf>, CertificateError> {
+    let unreadable = |error| CertificateError::Unreadable { path: folder.to_owned(), error };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        let wanted = path.extension().is_some_and(|extension| extension == "pem" || extension == "crt");
+        if !hidden && wanted && path.is_file() {
+            files.push(path);
+        }
+        if files.len() > CERTIFICATES_MAX {
+            return Err(CertificateError::TooMany);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The certificate of a file in a folder; `None` when it holds a key alone, for a chain beside it.
+pub(super) fn load_of_folder(path: &Path) -> Result<Option<Certificate>, CertificateError> {
+    let pem = read(path)?;
+    if holds_key_alone(&pem) {
+        return Ok(None);
+    }
+    load_pem(path, &pem).map(Some)
+}
+
+/// The DNS names of a certificate, lower-case, and the seconds its validity begins and ends.
+pub(super) fn read_facts(leaf: &CertificateDer<'_>) -> Result<(Vec<Box<str>>, Range<i64>), String> {
     let (_, parsed) = X509Certificate::from_der(leaf).map_err(|error| error.to_string())?;
     let mut names: Vec<Box<str>> = Vec::new();
     let alternative = parsed.subject_alternative_name().map_err(|error| error.to_string())?;
@@ -301,7 +391,8 @@ pub(super) fn read_facts(leaf: &CertificateDer<'_>) -> Result<(Vec<Box<str>>, i6
         names.extend(parsed.subject().iter_common_name().filter_map(|name| name.as_str().ok()).map(normalise));
     }
     names.dedup();
-    Ok((names, parsed.validity().not_after.timestamp()))
+    let validity = parsed.validity();
+    Ok((names, validity.not_before.timestamp()..validity.not_after.timestamp()))
 }
 
 fn normalise(name: &str) -> Box<str> {
@@ -309,12 +400,23 @@ fn normalise(name: &str) -> Box<str> {
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CertificateError> {
-    let unreadable = |error| CertificateError::Unreadable { path: path.to_owned(), error };
-    let file = fs::File::open(path).map_err(unreadable)?;
-    let mut bytes = Zeroizing::new(Vec::new());
-    file.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > FILE_MAX_BYTES {
-        return Err(CertificateError::TooLarge { path: path.to_owned() });
+    match read_up_to(path, FILE_MAX_BYTES) {
+        Ok(bytes) => Ok(Zeroizing::new(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            Err(CertificateError::TooLarge { path: path.to_owned() })
+        }
+        Err(error) => Err(CertificateError::Unreadable { path: path.to_owned(), error }),
+    }
+}
+
+/// A file's bytes; one of more than `max_bytes` is an error of kind `FileTooLarge`.
+pub(super) fn read_up_to(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+    let file = fs::File::open(path)?;
+    let mut bytes = Vec::new();
+    file.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max_bytes {
+        let text = format!("larger than {max_bytes} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
     }
     Ok(bytes)
 }

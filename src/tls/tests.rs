@@ -18,8 +18,9 @@ use super::acceptor::is_resumed;
 use super::connector::Connector;
 use super::resolver::CertificateResolver;
 use super::selfsigned::{DEMO_NAMES, self_signed};
+use super::tickets::KeySource;
 use super::*;
-use crate::config::model::{BindTls, HttpVersion, TlsGlobal, TlsVersion};
+use crate::config::model::{BindTls, TlsGlobal, TlsOffer, TlsVersion};
 use crate::core::tls::{ServerTls, Verify};
 
 const ECDSA: &rcgen::SignatureAlgorithm = &rcgen::PKCS_ECDSA_P256_SHA256;
@@ -41,12 +42,13 @@ fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
 }
 
 fn resumption() -> Arc<Resumption> {
-    let spec = TlsGlobal { session_cache: 1000, ticket_rotation: Duration::from_secs(3600) };
-    Resumption::new(&spec, Arc::new(|| Duration::ZERO)).unwrap()
+    let spec = TlsGlobal::own(1000, Duration::from_secs(3600));
+    let clocks = Clocks { monotonic: Arc::new(|| Duration::ZERO), wall: Arc::new(|| Duration::ZERO) };
+    Resumption::new(&spec, &KeySource::Own, clocks).unwrap()
 }
 
 fn offer(min_version: TlsVersion, max_version: TlsVersion) -> BindTls {
-    BindTls { certificates: Vec::new(), min_version, max_version, alpn: vec![HttpVersion::Http2, HttpVersion::Http1] }
+    BindTls { offer: TlsOffer { min_version, max_version, ..TlsOffer::default() }, ..BindTls::of(&[]) }
 }
 
 fn config_of(context: &str, shared: &Arc<Resumption>, store: &CertificateStore) -> Arc<ServerConfig> {
@@ -344,6 +346,12 @@ async fn connectors_verify_and_resume() {
         assert_eq!(talk(&connector, false).await.unwrap(), "resumed=true\n");
         assert_eq!(talk(&connector, true).await.unwrap(), "resumed=false\n", "a check never resumes");
     }
+    let bounded = Arc::new(ServerTls { sessions_max: 3, ..(*strict("localhost", Verify::Nothing)).clone() });
+    let bounded = Connector::new(&bounded).unwrap();
+    for _ in 0..3 {
+        talk(&bounded, false).await.unwrap();
+    }
+    assert_eq!(bounded.sessions(), 3, "two tickets a handshake, one used");
     let elsewhere = Connector::new(&strict("elsewhere.example", Verify::Roots(trusted))).unwrap();
     assert!(talk(&elsewhere, false).await.unwrap_err().contains("not for elsewhere.example"));
     let anything = Connector::new(&strict("elsewhere.example", Verify::Nothing)).unwrap();

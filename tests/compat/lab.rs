@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use lockgate::admin::{AdminServer, Later, Orders};
-use lockgate::config::model::{AdminAddress, AdminSocket, Level, UnixSocket};
+use lockgate::config::model::{AdminAddress, AdminSocket, BindTls, Level, UnixSocket};
 use lockgate::core::admin::diagnosis::{PastEvent, Remembered};
 use lockgate::core::admin::patterns::{self, PatternOrder};
 use lockgate::core::admin::sessions::StreamState;
@@ -204,7 +204,7 @@ impl Lab {
     /// A request of a client, in flight until dropped.
     pub fn tracked(&self, client: &str) -> Option<RowPlace> {
         let header = |_: &str| None;
-        let facts = KeyFacts { client: client.parse().unwrap(), host: "", path: b"/", header: &header };
+        let facts = KeyFacts { client: client.parse().unwrap(), host: "", path: b"/", header: &header, tls: None };
         let mut key = Vec::new();
         assert!(build_key(self.table.spec(), &facts, &mut key));
         match self.table.admit(&key, true, self.now.get()) {
@@ -300,6 +300,10 @@ impl Orders for Lab {
     fn certificates(&self) -> Vec<CertificateView> {
         self.certificates.borrow().views()
     }
+    fn look_at_certificates(&self) -> Later<'_, Option<String>> {
+        Box::pin(async { None })
+    }
+
     fn certificate_store(&self) -> RefMut<'_, Certificates> {
         self.certificates.borrow_mut()
     }
@@ -367,7 +371,7 @@ fn certificates() -> (tempfile::TempDir, Certificates) {
         path
     });
     let mut certificates = Certificates::new();
-    certificates.open_bind("frontend fe_tls, 127.0.0.1:18443", &paths).unwrap();
+    certificates.open_bind("frontend fe_tls, 127.0.0.1:18443", &BindTls::of(&paths)).unwrap();
     (folder, certificates)
 }
 
@@ -480,6 +484,7 @@ fn spec() -> FleetSpec {
         headers: Vec::new(),
         query: Vec::new(),
         tls: None,
+        samples: Vec::new(),
         clients: Vec::new(),
         action: RouteAction::Backend(BackendIndex(backend)),
         request_rules: Vec::new(),

@@ -29,6 +29,7 @@ fn page(exposition: Exposition) -> String {
             name: "*.example.com".into(),
             not_after: 1_800_000_000,
         }],
+        tls: None,
         limits: &[LimitCount {
             frontend: "fe_main".into(),
             name: "per \"client\"".into(),

@@ -34,7 +34,7 @@ fn relative_paths_start_from_the_folder_of_the_file() {
     let (model, report) = load(&file, date());
     let model = model.unwrap_or_else(|| panic!("{}", report.render(false)));
     let tls = model.binds[0].tls.as_ref().expect("TLS");
-    assert_eq!(tls.certificates, [folder.path().join("certs")]);
+    assert_eq!(tls.certificates[0].path, folder.path().join("certs"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Files that load, and what becomes of them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lockgate::config::model::{AdminAddress, Level, LogDestination};
@@ -8,6 +9,8 @@ use lockgate::core::filter::TemplatePiece;
 use lockgate::core::fleet::spec::{InitialState, ReturnFromDrain, ServerAddress};
 use lockgate::core::health::CheckKind;
 use lockgate::core::route::{HostPattern, PathPattern, Redirect, RedirectTarget, RouteAction, ValueTest};
+use lockgate::core::tls::names::TlsVersion;
+use lockgate::core::tls::{ServerTls, Sni};
 
 use serde_yaml::Value;
 
@@ -123,6 +126,38 @@ fn health_checks_are_put_together_key_by_key() {
         (&CheckKind::Tcp, Duration::from_secs(4), 2, 5, Some(9000))
     );
     assert!(servers[2].check.is_none());
+}
+
+#[test]
+fn tls_to_servers_is_put_together_key_by_key() {
+    let model = model_of(
+        "defaults: { server_tls: { min_version: '1.3', session_cache: 9 } }\n\
+         frontends: { web: { bind: 127.0.0.1:0, routes: [ { backend: web } ] } }\n\
+         backends:\n  web:\n    tls: { groups: [P-256, x25519], sni: request_host }\n    health_check: { host: 'up.test:81' }\n\
+         \x20   servers:\n\
+         \x20     a: app.test:443\n\
+         \x20     b: { address: '10.0.0.2:443', tls: { sni: B.test, ciphers: 'TLS_AES_128_GCM_SHA256:ECDHE-RSA-AES128-GCM-SHA256' } }\n\
+         \x20     c: { address: '10.0.0.3:443', tls: false, health_check: { tls: { server_name: c.test } } }\n\
+         \x20     d: { address: 'app2.test:443', tls: { sni: 'off' }, health_check: { port: 80 } }\n",
+    );
+    let servers = &model.fleet.backends[0].servers;
+    let tls = |i: usize| servers[i].tls.settings().expect("known");
+    let check = |i: usize| servers[i].check.as_ref().and_then(|check| check.tls.as_ref());
+    let shown = |tls: &ServerTls| (tls.sni.clone(), tls.name.as_deref().map(str::to_owned));
+    assert!(servers[0].tls.is_on() && servers[1].tls.is_on() && !servers[2].tls.is_on());
+    assert_eq!(shown(tls(0)), (Sni::RequestHost, None));
+    assert_eq!((&tls(0).groups[..], tls(0).sessions_max, tls(0).min_version), (&[0x17, 0x1d][..], 9, TlsVersion::V1_3));
+    assert_eq!(&*tls(0).owner, "web/a");
+    // A check sends its own host where requests send theirs.
+    let name = |name: &str| Some(name.to_owned());
+    assert_eq!(shown(check(0).expect("as the server")), (Sni::Fixed("up.test".into()), name("up.test")));
+    assert_eq!(shown(tls(1)), (Sni::Fixed("b.test".into()), name("b.test")));
+    assert_eq!(tls(1).ciphers, [0x1301, 0xc02f]);
+    assert!(Arc::ptr_eq(tls(1), check(1).expect("as the server")), "one connector for both");
+    assert_eq!(shown(check(2).expect("its own")), (Sni::Name, name("c.test")));
+    assert_eq!(shown(tls(3)), (Sni::Off, name("app2.test")));
+    assert_eq!(check(3), None, "it is checked elsewhere");
+    assert!(model.fleet.backends[0].server_defaults.tls.is_on());
 }
 
 #[test]

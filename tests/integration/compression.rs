@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::client::RawClient;
 use crate::support::gate::Gate;
+use crate::support::h2_origin::H2Origin;
 use crate::support::message::{Message, Role};
 use crate::support::origin::{Origin, Reply};
 use crate::support::site::{Running, Site};
@@ -124,6 +125,31 @@ fn every_coding_framing_and_size_comes_back() {
             }
         }
     }
+}
+
+#[test]
+fn answers_of_http2_servers_are_compressed_too() {
+    let origin = H2Origin::answering(|call| async move {
+        let length = call.request.uri().path().rsplit('/').next().unwrap().parse().unwrap();
+        let text = String::from_utf8_lossy(&page(length)).into_owned();
+        call.answer(200, &[("content-type", "text/html")], &text);
+    });
+    let site = Site::new().server(origin.addr(), "proto: h2").frontend(ON).start();
+    let mut client = site.client();
+    for coding in ["gzip", "br", "zstd"] {
+        for target in ["/1000", "/40000", "/3000000"] {
+            let answer = get(&mut client, target, &format!("Accept-Encoding: {coding}\r\n"));
+            let length = target.rsplit('/').next().unwrap().parse().unwrap();
+            assert!(decoded(&answer) == String::from_utf8_lossy(&page(length)).as_bytes(), "{coding} {target}");
+            assert_eq!(answer.field("content-encoding"), Some(coding), "{target}");
+        }
+    }
+    assert_eq!(site.stat("web", "BACKEND").number("comp_rsp"), 9);
+    let plain = get(&mut client, "/3000", "");
+    assert_eq!(
+        (plain.field("content-encoding"), plain.text()),
+        (None, String::from_utf8_lossy(&page(3000)).into_owned())
+    );
 }
 
 /// A site that speaks both versions on one port without TLS.

@@ -59,6 +59,28 @@ fn frames_that_move_nothing_on_end_the_connection() {
 }
 
 #[test]
+fn a_download_pays_for_the_windows_it_needs() {
+    let origin = Origin::answering(|_| Reply::ok(vec![b'x'; 4_000_000]));
+    let site = start(Site::of(&[&origin]), "max_control_frames: 1");
+    let mut client = FrameClient::connect(site.address);
+    client.send(1, 5, 1, &FrameClient::get("/"));
+    let mut came = 0;
+    while came < 4_000_000 {
+        let (kind, _, _, payload) = client.next().expect("a client that opens its windows often is served");
+        if kind == 0 && !payload.is_empty() {
+            came += payload.len();
+            let mut windows = Vec::new();
+            for piece in payload.chunks(4096) {
+                let size = u32::try_from(piece.len()).unwrap().to_be_bytes();
+                windows.extend(FrameClient::frame(8, 0, 0, &size));
+                windows.extend(FrameClient::frame(8, 0, 1, &size));
+            }
+            client.raw.send(windows);
+        }
+    }
+}
+
+#[test]
 fn more_streams_than_allowed_are_refused() {
     let origin = Origin::answering(|_| Reply::ok("late").after(Duration::from_millis(500)));
     let site = start(Site::of(&[&origin]), "max_streams: 2");

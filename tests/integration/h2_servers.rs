@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::Reason;
+use http::Method;
 
+use crate::support::certificates::{Authority, Key};
+use crate::support::h2::{H2Client, get, request};
 use crate::support::h2_origin::{Call, H2Origin, head, headers};
 use crate::support::message::{Message, Role};
 use crate::support::origin::Origin;
-use crate::support::site::Site;
+use crate::support::site::{Running, Site};
 use crate::support::{tools, until};
 
 fn site(origin: &H2Origin) -> Site {
@@ -461,8 +464,8 @@ fn checks_of_such_servers_are_made_over_http2() {
     site.wait_status("s1", "UP");
     site.wait_status("s2", "DOWN");
     let (good, bad) = (site.stat("web", "s1"), site.stat("web", "s2"));
-    assert_eq!((good.get("check_status"), good.number("check_code")), ("L7OK", 200));
-    assert_eq!((bad.get("check_status"), bad.number("check_code")), ("L7STS", 404));
+    assert_eq!((good.get("check_status").trim_start_matches("* "), good.number("check_code")), ("L7OK", 200));
+    assert_eq!((bad.get("check_status").trim_start_matches("* "), bad.number("check_code")), ("L7STS", 404));
     let seen = origin.seen();
     assert_eq!(seen.iter().find(|s| s.uri.ends_with("/health")).unwrap().uri, "http://shop.example/health");
 }
@@ -509,7 +512,9 @@ fn grpc_checks_pass_only_what_serves() {
     ] {
         site.wait_status(server, status);
         let stat = site.stat("web", server);
-        assert_eq!((stat.get("check_status"), stat.get("last_chk")), (word, text), "{server}");
+        // A star says that the next one is under way.
+        let check = stat.get("check_status").trim_start_matches("* ");
+        assert_eq!((check, stat.get("last_chk")), (word, text), "{server}");
     }
 }
 
@@ -542,4 +547,158 @@ fn nghttpd_serves_files_and_takes_uploads() {
     assert_eq!(client.get("/none").status(), 404);
     let echoed: Message = client.ask(post("/", &page));
     assert!(echoed.text() == page, "{} bytes", echoed.body.len());
+}
+
+#[test]
+fn over_tls_it_is_agreed_on_by_name() {
+    let nghttpd = tools::need("nghttpd", "nghttp2-server");
+    let authority = Authority::new();
+    let site = Site::new();
+    let folder = site.folder();
+    let pem = authority.write(&folder.path().join("server.pem"), &["app.test"], Key::Ecdsa);
+    let root = authority.write_root(&folder.path().join("root.pem"));
+    std::fs::write(folder.path().join("page.txt"), "over TLS").unwrap();
+    let port = crate::support::ports::reserve();
+    let _server = tools::Running::start(
+        Command::new(nghttpd)
+            .args(["--address=127.0.0.1", "--htdocs"])
+            .arg(folder.path())
+            .arg(port.to_string())
+            .args([&pem, &pem])
+            .stdout(Stdio::null()),
+    );
+    let only_http1 = Origin::named("http/1.1 alone").with_tls(authority.server(&["app.test"]));
+    let tls = format!("proto: h2, tls: {{ ca_file: {}, verify_host: app.test }}", root.display());
+    let site = site
+        .server(format!("127.0.0.1:{port}").parse().unwrap(), &tls)
+        .server(only_http1.addr(), &tls)
+        .backend("health_check: { method: GET, path: /page.txt, interval: 50ms, rise: 1, fall: 1 }")
+        .without_waiting_for_checks()
+        .start();
+    site.wait_status("s1", "UP");
+    site.wait_status("s2", "DOWN");
+    let refused = site.stat("web", "s2");
+    let expected = ("L6RSP", "the server does not offer HTTP/2 (ALPN `h2`)");
+    assert_eq!((refused.get("check_status").trim_start_matches("* "), refused.get("last_chk")), expected);
+    let mut client = site.client();
+    for _ in 0..3 {
+        assert_eq!(client.get("/page.txt").text(), "over TLS");
+    }
+    assert_eq!(site.stat("web", "s1").number("connect"), 1);
+}
+
+#[test]
+fn a_server_that_does_not_offer_it_over_tls_gets_no_requests() {
+    let authority = Authority::new();
+    let origin = Origin::named("s1").with_tls(authority.server(&["app.test"]));
+    let site = Site::new();
+    let root = authority.write_root(&site.path("root.pem"));
+    let keys = format!("proto: h2, tls: {{ ca_file: {}, verify_host: app.test }}", root.display());
+    let site = site.server(origin.addr(), &keys).backend("retries: 0").start();
+    assert_eq!(site.get("/x").status(), 503);
+    assert_eq!(site.logs.row_of("/x").termination, "SC--");
+    until("a word in the program's log", || site.output().contains("does not offer HTTP/2"));
+}
+
+/// A site that is spoken to over HTTP/2 too.
+fn both_sides(origin: &H2Origin) -> Running {
+    let site = site(origin);
+    let bind = format!("bind: [ {{ address: \"{}\", proto: h2 }} ]", site.address());
+    site.frontend(bind).start()
+}
+
+#[test]
+fn a_call_of_grpc_goes_through_from_end_to_end() {
+    let origin = H2Origin::answering(|mut call: Call| async move {
+        let fields = [("content-type", "application/grpc")];
+        if call.request.uri().path() == "/shop.Orders/None" {
+            // Without a message: all in one head.
+            let fields = [fields[0], ("grpc-status", "12")];
+            call.respond.send_response(head(200, &fields), true).unwrap();
+            return;
+        }
+        assert_eq!(call.request.headers()["te"], "trailers");
+        let mut send = call.respond.send_response(head(200, &fields), false).unwrap();
+        // Each message is answered before the next one comes.
+        let body = call.request.body_mut();
+        while let Some(Ok(piece)) = body.data().await {
+            let _ = body.flow_control().release_capacity(piece.len());
+            send.send_data(piece, false).unwrap();
+        }
+        send.send_trailers(headers(&[("grpc-status", "0"), ("x-cost", "7")])).unwrap();
+    });
+    let site = both_sides(&origin);
+    let mut client = H2Client::connect(site.address);
+    let fields = [("content-type", "application/grpc"), ("te", "trailers")];
+    let mut stream = client.start(request(Method::POST, "/shop.Orders/Watch", &fields), false);
+    client.say(&mut stream, b"one", false);
+    let mut body = client.head(&mut stream).unwrap().into_body();
+    for message in ["one", "two", "three"] {
+        if message != "one" {
+            client.say(&mut stream, message.as_bytes(), false);
+        }
+        let echoed = client.wait("an answer to the message", body.data()).unwrap().unwrap();
+        assert_eq!(echoed, message);
+    }
+    stream.send.send_data(Bytes::new(), true).unwrap();
+    assert!(client.wait("the end", body.data()).is_none());
+    let trailers = client.wait("the trailers", body.trailers()).unwrap().unwrap();
+    assert_eq!((&trailers["grpc-status"], &trailers["x-cost"]), (&"0".parse().unwrap(), &"7".parse().unwrap()));
+
+    let answer = client.ask(request(Method::POST, "/shop.Orders/None", &fields), b"x");
+    assert_eq!((answer.status(), answer.field("grpc-status"), answer.field("content-length")), (200, "12", ""));
+    assert_eq!(origin.connections(), 1);
+}
+
+#[test]
+fn a_call_that_is_called_off_is_called_off_at_the_server() {
+    let origin = H2Origin::answering(|call| async move { call.until_reset().await });
+    let site = both_sides(&origin);
+    let mut client = H2Client::connect(site.address);
+    let stream = client.start(get("/never"), true);
+    until("the request at the server", || {
+        client.is_open();
+        origin.seen().len() == 1
+    });
+    drop(stream);
+    until("the stream to be called off", || {
+        client.is_open();
+        origin.seen()[0].reset == Some(8)
+    });
+    assert_eq!(origin.open_connections(), 1);
+}
+
+#[test]
+fn websockets_are_refused_and_said_to_be() {
+    let origin = H2Origin::named("s1");
+    let site = site(&origin).start();
+    let answer = site.ask(
+        "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    assert_eq!(answer.status(), 502);
+    assert_eq!(origin.seen().len(), 0);
+    until("a word in the program's log", || site.output().contains("websockets are not passed"));
+}
+
+#[test]
+fn a_server_that_greets_and_leaves_is_not_asked_for_ever() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (count, counted) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        while let Ok((mut socket, _)) = listener.accept() {
+            let goaway = frame(7, 0, 0, &[0; 8]);
+            let _ = socket.write_all(&[frame(4, 0, 0, b""), goaway].concat());
+            if count.send(()).is_err() {
+                return;
+            }
+        }
+    });
+    let site = Site::new().server(address, "proto: h2").backend("retries: 0").start();
+    let status = site.get("/x").status();
+    assert!(matches!(status, 502 | 503), "{status}");
+    let row = site.logs.row_of("/x");
+    assert!(matches!(row.termination.as_str(), "SC--" | "SH--"), "{}", row.termination);
+    assert!(counted.try_iter().count() <= 40);
 }

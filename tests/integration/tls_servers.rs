@@ -211,10 +211,13 @@ fn sessions_are_resumed() {
     }
 }
 
+/// The name a server was called by, and on which connection.
+type Seen = (Option<String>, usize);
+
 #[test]
 fn the_name_sent_is_the_one_asked_for() {
     let authority = Authority::new();
-    let names: Arc<Mutex<Vec<(Option<String>, usize)>>> = Arc::default();
+    let names: Arc<Mutex<Vec<Seen>>> = Arc::default();
     let seen = Arc::clone(&names);
     let origin = Origin::script(move |conn| {
         while conn.request()?.is_some() {
@@ -424,7 +427,8 @@ fn a_kept_connection_that_the_server_closed_is_replaced() {
     let site = site(&authority, &origin, "verify_host: a.test").start();
     let mut client = site.client();
     for i in 0..4 {
-        assert_eq!(client.ask(format!("POST /{i} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")).text(), "s1");
+        // The close may be on its way still: what can be asked again is, and the client does not notice.
+        assert_eq!(client.get(&format!("/{i}")).text(), "s1");
     }
     assert!(site.logs.wait_rows(4).iter().all(|row| row.termination == "----" && row.retries == 0));
 }

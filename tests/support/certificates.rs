@@ -76,6 +76,35 @@ impl Authority {
         (params.signed_by(&key, &self.issuer).expect("a valid certificate"), key)
     }
 
+    /// Chain and key of a certificate with whatever else `change` gives it, as one PEM text.
+    pub fn issue_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> String {
+        let key = KeyPair::generate().expect("a key can be made");
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        change(&mut params);
+        let certificate = params.signed_by(&key, &self.issuer).expect("a valid certificate");
+        format!("{}{}{}", certificate.pem(), self.issuer.pem(), key.serialize_pem())
+    }
+
+    /// A revocation list with these serial numbers, valid until 2100, as PEM text.
+    pub fn revoke(&self, number: u64, serials: &[u64]) -> String {
+        let revoked = |serial: &u64| rcgen::RevokedCertParams {
+            serial_number: (*serial).into(),
+            revocation_time: rcgen::date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2020, 1, 1),
+            next_update: rcgen::date_time_ymd(2100, 1, 1),
+            crl_number: number.into(),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer).expect("a valid list").pem().expect("PEM")
+    }
+
     /// Writes [`Authority::issue`] to a file.
     pub fn write(&self, path: &Path, names: &[&str], key: Key) -> PathBuf {
         std::fs::write(path, self.issue(names, key)).expect("the test's own folder can be written");
@@ -86,6 +115,12 @@ impl Authority {
     pub fn write_root(&self, path: &Path) -> PathBuf {
         std::fs::write(path, self.issuer.pem()).expect("the test's own folder can be written");
         path.to_owned()
+    }
+
+    /// The same with its private key, for `openssl ocsp`.
+    pub fn write_root_and_key(&self, path: &Path) {
+        let text = self.issuer.pem() + &self.issuer.key().serialize_pem();
+        std::fs::write(path, text).expect("the test's own folder can be written");
     }
 
     /// A server's end.

@@ -60,10 +60,14 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Requests at once, by configuration and by the server's word.
+    pub(super) fn most(&self) -> u32 {
+        u32::try_from(self.sender.current_max_send_streams()).unwrap_or(u32::MAX).min(self.most)
+    }
+
     /// Whether it may take one more request now.
-    pub(super) fn has_room(&self) -> bool {
-        let most = self.sender.current_max_send_streams().min(self.most as usize);
-        !self.leaving.get() && (self.taken.get() as usize) < most
+    fn has_room(&self) -> bool {
+        !self.leaving.get() && self.taken.get() < self.most()
     }
 
     /// A place on it, if there is one.

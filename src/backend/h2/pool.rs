@@ -1,6 +1,6 @@
 //! Which connection takes a request: one with room, else one that is being opened, else a new one.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -53,7 +53,9 @@ struct OfServer {
     standing: RefCell<Vec<Rc<Connection>>>,
     opening: RefCell<Vec<Rc<Opening>>>,
     live: RefCell<Option<Arc<ServerLive>>>,
-    keeping: std::cell::Cell<Option<PoolSpec>>,
+    keeping: Cell<Option<PoolSpec>>,
+    /// Requests at once on the connection that was opened last; so many may wait for the next.
+    most: Cell<Option<u32>>,
 }
 
 impl Connections {
@@ -83,7 +85,7 @@ impl Connections {
         if let Some(place) = place {
             return Asked::Place(place);
         }
-        let most = whose.spec.http2.max_streams;
+        let most = of.most.get().unwrap_or(u32::MAX).min(whose.spec.http2.max_streams);
         let fits = |o: &Opening| o.owner == whose.owner && (o.host.is_none() || o.host.as_deref() == whose.host);
         if let Some(opening) = of.opening.borrow().iter().find(|o| o.has_room(most) && fits(o)) {
             return Asked::Wait { waiting: opening.wait(), fresh: false };
@@ -188,6 +190,9 @@ impl OfServer {
     async fn open(of: Rc<OfServer>, opening: Rc<Opening>, wanted: Wanted) {
         let outcome = opening::open(wanted).await;
         of.opening.borrow_mut().retain(|known| !Rc::ptr_eq(known, &opening));
+        if let Ok(connection) = &outcome {
+            of.most.set(Some(connection.most()));
+        }
         if let (Ok(connection), false) = (&outcome, opening.is_unwanted()) {
             of.standing.borrow_mut().push(connection.clone());
         }

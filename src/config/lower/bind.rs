@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::Lowering;
+use super::tls::Written;
 use crate::config::document::NodeId;
-use crate::config::model::{Bind, BindAddress, BindProtocol, BindTls, HttpVersion, TlsVersion};
+use crate::config::model::{Bind, BindAddress, BindProtocol, BindTls, HttpVersion, TlsOffer};
 use crate::config::raw::frontend::BindChoice;
 use crate::config::raw::{At, frontend as raw, text};
-use crate::config::shape::shorten;
 use crate::core::fleet::mode::Mode;
 use crate::core::fleet::spec::FrontendIndex;
 
@@ -68,18 +68,23 @@ impl Lowering<'_> {
     }
 
     fn bind_tls(&mut self, written: &At<raw::BindTls>) -> Option<BindTls> {
-        let version = |v: &raw::TlsVersion| match v {
-            raw::TlsVersion::V1_2 => TlsVersion::V1_2,
-            raw::TlsVersion::V1_3 => TlsVersion::V1_3,
+        let own = Written {
+            min_version: &written.min_version,
+            max_version: &written.max_version,
+            ciphers: &written.ciphers,
+            cipher_suites: &written.cipher_suites,
+            groups: &written.groups,
         };
-        let min_version = written.min_version.as_deref().map_or(TlsVersion::V1_2, version);
-        let max_version = written.max_version.as_deref().map_or(TlsVersion::V1_3, version);
-        if let (true, Some(max)) = (min_version > max_version, &written.max_version) {
-            let related = written.min_version.as_ref().map_or(max.id(), At::id);
-            self.error(max.id(), "`max_version` is older than `min_version`")
-                .related(related, "the oldest version offered");
+        let mut otherwise = TlsOffer::default();
+        if self.mode == Mode::Tcp {
+            // What is spoken in a session is between client and server: nothing is promised for the latter.
+            otherwise.alpn.clear();
         }
-        let alpn = self.alpn(written);
+        let mut offer = self.tls_offer(&own, &otherwise);
+        if let Some(alpn) = &written.alpn {
+            offer.alpn = self.offered_protocols(alpn);
+        }
+        let client_auth = self.client_auth(written);
         let Some(paths) = &written.certificates else {
             self.missing(written.id(), "TLS needs `certificates`")
                 .help("name PEM files, or folders of them: `certificates: [/etc/lockgate/certs]`");
@@ -90,41 +95,11 @@ impl Lowering<'_> {
             self.missing(paths.id(), "there is no certificate in this list").help("name a PEM file or a folder");
         }
         let mut certificates = Vec::new();
-        for (at, path) in items {
-            self.certificate(at, path.as_ref());
-            certificates.push(self.path(path.as_ref()));
+        for (at, item) in items {
+            certificates.extend(self.certificate_source(at, item, &offer));
         }
-        Some(BindTls { certificates, min_version, max_version, alpn })
-    }
-
-    fn alpn(&mut self, written: &At<raw::BindTls>) -> Vec<HttpVersion> {
-        let Some(list) = &written.alpn else {
-            // What is spoken in sessions is between client and server: nothing is promised for the latter.
-            return if self.mode == Mode::Tcp { Vec::new() } else { vec![HttpVersion::Http2, HttpVersion::Http1] };
-        };
-        let items = list.items();
-        if items.is_empty() {
-            self.missing(list.id(), "there is no protocol in this list").help("allowed: `h2`, `http/1.1`");
-        }
-        let mut alpn = Vec::new();
-        for (at, protocol) in items {
-            let version = match protocol.as_ref() {
-                "http/1.1" => HttpVersion::Http1,
-                "h2" => HttpVersion::Http2,
-                other => {
-                    self.error(at, format!("`{}` is not served here", shorten(other)))
-                        .did_you_mean(other, ["h2", "http/1.1"])
-                        .help("allowed: `h2`, `http/1.1`");
-                    continue;
-                }
-            };
-            if alpn.contains(&version) {
-                self.error(at, format!("`{}` is offered twice", protocol.as_ref())).help("remove one");
-                continue;
-            }
-            alpn.push(version);
-        }
-        alpn
+        let strict_sni = written.strict_sni.as_deref().copied().unwrap_or(false);
+        Some(BindTls { certificates, offer, strict_sni, client_auth })
     }
 
     /// What is spoken where no handshake says it: without TLS, and by TLS clients that know no ALPN.
@@ -134,7 +109,7 @@ impl Lowering<'_> {
                 .help("say `alpn` in `tls` instead: `alpn: [h2, http/1.1]`");
         }
         match (tls, full.proto.as_deref()) {
-            (Some(tls), _) if !tls.alpn.contains(&HttpVersion::Http1) => BindProtocol::Http2,
+            (Some(tls), _) if !tls.offer.alpn.contains(&HttpVersion::Http1) => BindProtocol::Http2,
             (None, Some(raw::Proto::H2)) => BindProtocol::Http2,
             (None, Some(raw::Proto::Auto)) => BindProtocol::Auto,
             _ => BindProtocol::Http1,

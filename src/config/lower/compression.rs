@@ -10,7 +10,7 @@ use crate::core::compress::{Algorithm, Coding, CompressionChoice, CompressionSpe
 
 const MIN_BYTES_DEFAULT: u64 = 1 << 10;
 const MEMORY_DEFAULT: u64 = 256 << 20;
-/// What one encoder may need at least, so that something is compressed at all.
+/// Room for one encoder of any kind: below, nothing would be compressed.
 const MEMORY_LEAST: u64 = 8 << 20;
 
 /// Types that shrink and are not compressed in themselves.

@@ -72,6 +72,7 @@ impl Lowering<'_> {
                 // RFC 8446, section 4.6.1: a ticket lives seven days at most, and keys live for three rotations.
                 Duration::from_secs(7 * 24 * 3600 / 3),
             ),
+            ticket_keys: self.ticket_keys(written),
         }
     }
 

@@ -10,6 +10,7 @@ use crate::config::raw::limit::Action;
 use crate::config::raw::{At, limit as raw};
 use crate::config::shape::shorten;
 use crate::core::limit::{DataType, KeyPart, LimitAction, RateLimitSpec, Stored, Threshold};
+use crate::core::tls::TlsSample;
 use crate::core::units::parse_duration;
 
 /// How long an untouched key is kept when nothing is said.
@@ -186,9 +187,12 @@ impl Lowering<'_> {
         if let Some(name) = written.strip_prefix("header(").and_then(|rest| rest.strip_suffix(')')) {
             return self.field_name(at, name).map(KeyPart::Header);
         }
+        if let Some(sample) = TlsSample::parse(written) {
+            return Some(KeyPart::Tls(sample));
+        }
         self.error(at, format!("`{}` is not a part of a key", shorten(written)))
-            .did_you_mean(written, ["client_ip", "host", "path"])
-            .help("parts: `client_ip`, `host`, `path`, `header(NAME)`");
+            .did_you_mean(written, ["client_ip", "host", "path", "ja4"])
+            .help("parts: `client_ip`, `host`, `path`, `header(NAME)`, `ja4`, and the other samples of TLS");
         None
     }
 }

@@ -30,6 +30,7 @@ mod server_http2;
 mod server_tls;
 mod stats;
 mod template;
+mod tls;
 mod track;
 mod value;
 

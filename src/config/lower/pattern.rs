@@ -33,16 +33,28 @@ impl Lowering<'_> {
     }
 
     fn denial(&mut self, written: &At<Deny>) -> DenyRule {
-        if written.client_ip.is_none() && written.host.is_none() && written.path.is_none() && written.header.is_none() {
+        if written.client_ip.is_none()
+            && written.host.is_none()
+            && written.path.is_none()
+            && written.header.is_none()
+            && written.sample.is_none()
+        {
             self.missing(written.id(), "this rule would deny every request")
-                .help("say whom: `client_ip`, `host`, `path` or `header`");
+                .help("say whom: `client_ip`, `host`, `path`, `header` or `sample`");
         }
         let mut headers = Vec::new();
         for (name, values) in written.header.iter().flat_map(|named| named.0.iter()) {
             let lists = self.list(FIELDS, values);
             headers.extend(self.field_name(name.id(), name).map(|name| (name, lists)));
         }
+        let mut samples = Vec::new();
+        for (name, values) in written.sample.iter().flat_map(|named| named.0.iter()) {
+            let Some(sample) = self.tls_sample(name.id(), name) else { continue };
+            let purpose = Purpose { sample: sample.name(), ..FIELDS };
+            samples.push((sample, self.list(purpose, values)));
+        }
         DenyRule {
+            samples,
             clients: self.client_lists(written.client_ip.as_ref()),
             hosts: written.host.as_ref().map_or_else(Vec::new, |list| self.list(HOSTS, list)),
             paths: written.path.as_ref().map_or_else(Vec::new, |list| self.list(PATHS, list)),

@@ -62,6 +62,13 @@ impl Lowering<'_> {
         }
         let headers = self.conditions(written.header.as_ref(), true);
         let query = self.conditions(written.query.as_ref(), false);
+        let mut samples = Vec::new();
+        for (name, condition) in written.sample.iter().flat_map(|named| named.0.iter()) {
+            let sample = self.tls_sample(name.id(), name);
+            if let (Some(sample), Some(test)) = (sample, self.value_test(condition)) {
+                samples.push((sample, test));
+            }
+        }
         let request_rules = self.header_rules(written.request_headers.as_deref(), Side::Request);
         let response_rules = self.header_rules(written.response_headers.as_deref(), Side::Response);
         let clients = self.client_lists(written.client_ip.as_ref());
@@ -79,6 +86,7 @@ impl Lowering<'_> {
             headers,
             query,
             tls,
+            samples,
             clients,
             action,
             request_rules,
@@ -313,7 +321,11 @@ fn takes_everything(route: &raw::Route) -> bool {
     let any_host = route.host.as_ref().is_none_or(|hosts| hosts.items().iter().any(|(_, host)| host.as_ref() == "*"));
     let any_name = route.sni.as_ref().is_none_or(|names| names.items().iter().any(|(_, name)| name.as_ref() == "*"));
     let any_path = route.path.as_ref().is_none_or(|paths| paths.items().iter().any(|(_, path)| path.as_ref() == "/"));
-    let conditions = route.header.is_some() || route.query.is_some() || route.method.is_some() || route.tls.is_some();
+    let conditions = route.header.is_some()
+        || route.query.is_some()
+        || route.method.is_some()
+        || route.tls.is_some()
+        || route.sample.is_some();
     let some_hosts = route.host_map.is_some() && route.backend.is_none();
     any_host && any_name && any_path && !conditions && route.client_ip.is_none() && !some_hosts
 }

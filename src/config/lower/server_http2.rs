@@ -48,7 +48,8 @@ impl Lowering<'_> {
         let window = window.and_then(|size| self.size(size, WINDOW_MIN, WINDOW_MAX));
         let ping_interval =
             self.duration(written.ping_interval.as_ref(), default.ping_interval, PING_MIN, DURATION_MAX);
-        let ping_timeout = self.duration(written.ping_timeout.as_ref(), default.ping_timeout, PING_MIN, DURATION_MAX);
+        let unless_said = default.ping_timeout.min(ping_interval);
+        let ping_timeout = self.duration(written.ping_timeout.as_ref(), unless_said, PING_MIN, DURATION_MAX);
         if let (Some(at), true) =
             (written.ping_timeout.as_ref().or(written.ping_interval.as_ref()), ping_timeout > ping_interval)
         {

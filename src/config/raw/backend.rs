@@ -200,7 +200,8 @@ pub(in crate::config) struct ServerHttp2 {
     pub window: Opt<Size>,
     /// Time between two signs of life asked of a connection. Default: 30s.
     pub ping_interval: Opt<Duration>,
-    /// How long a sign of life may take; then the connection counts as lost. Default: 10s.
+    /// How long a sign of life may take; then the connection counts as lost. Default: 10s, or `ping_interval` if that is
+    /// shorter.
     pub ping_timeout: Opt<Duration>,
 }
 

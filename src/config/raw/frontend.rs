@@ -143,15 +143,72 @@ pub(in crate::config) enum Proto {
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct BindTls {
-    /// PEM files and folders of them (`.pem`, `.crt`): chain and key in one file, or the key beside it as `.key`.
-    /// The first is the default. Required.
-    pub certificates: Opt<OneOrMany<FilePath>>,
+    /// PEM files and folders of them (`.pem`, `.crt`): chain and key in one file, or the key beside it as `.key`; an
+    /// OCSP response beside it as `.ocsp`. The first is the default. They are read anew when they change. Required.
+    pub certificates: Opt<OneOrMany<CertificateChoice>>,
     /// Oldest version offered. Default: 1.2.
     pub min_version: Opt<TlsVersion>,
     /// Newest version offered. Default: 1.3.
     pub max_version: Opt<TlsVersion>,
     /// Protocols offered, `h2` and `http/1.1`, the preferred one first. Default: [h2, http/1.1].
     pub alpn: Opt<OneOrMany<Text>>,
+    /// Cipher suites of TLS 1.2 in OpenSSL's or IANA's names, in order of preference. Default: all that are sound.
+    pub ciphers: Opt<OneOrMany<Text>>,
+    /// Cipher suites of TLS 1.3, likewise.
+    pub cipher_suites: Opt<OneOrMany<Text>>,
+    /// Key-exchange groups in OpenSSL's or IANA's names, in order of preference.
+    /// Default: [X25519MLKEM768, x25519, secp256r1, secp384r1].
+    pub groups: Opt<OneOrMany<Text>>,
+    /// Whether clients are refused that ask for no name, or one there is no certificate for. Default: false, they get
+    /// the first certificate.
+    pub strict_sni: Opt<bool>,
+    /// Certificates of clients: `required`, `optional` (a valid one or none), `any` (also one that cannot be verified:
+    /// rules ask `ssl_c_verify`) or `off`. Default: off.
+    pub client_auth: Opt<ClientAuthWord>,
+    /// Whom clients' certificates must come from: a PEM file of certificates. Required with `required` and `optional`.
+    pub ca_file: Opt<FilePath>,
+    /// Which of them were revoked: a PEM file of revocation lists, one for each issuer. Default: none is looked at.
+    pub crl_file: Opt<FilePath>,
+}
+
+/// A file or folder of certificates, or one with an offer of its own.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub(in crate::config) enum CertificateChoice {
+    Path(FilePath),
+    Full(Box<CertificateEntry>),
+}
+
+/// A file or folder of certificates with an offer of its own; what it does not say is as the bind has it.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct CertificateEntry {
+    /// The file or folder. Required.
+    pub path: Opt<FilePath>,
+    /// Oldest version offered.
+    pub min_version: Opt<TlsVersion>,
+    /// Newest version offered.
+    pub max_version: Opt<TlsVersion>,
+    /// Protocols offered.
+    pub alpn: Opt<OneOrMany<Text>>,
+    /// Cipher suites of TLS 1.2.
+    pub ciphers: Opt<OneOrMany<Text>>,
+    /// Cipher suites of TLS 1.3.
+    pub cipher_suites: Opt<OneOrMany<Text>>,
+    /// Key-exchange groups.
+    pub groups: Opt<OneOrMany<Text>>,
+}
+
+/// What is asked of clients.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(in crate::config) enum ClientAuthWord {
+    Off,
+    Required,
+    Optional,
+    Any,
 }
 
 /// TLS versions.
@@ -309,6 +366,9 @@ pub(in crate::config) struct Route {
     pub query: Opt<Named<ConditionChoice>>,
     /// Only requests that came over TLS (`true`) or plain (`false`). Default: both.
     pub tls: Opt<bool>,
+    /// Conditions on the client's TLS by HAProxy's names of samples (`ssl_c_verify`, `ssl_c_s_dn(CN)`, `ja4`, …); all
+    /// must hold.
+    pub sample: Opt<Named<ConditionChoice>>,
     /// Networks the client must be in, or files of them. Default: any.
     pub client_ip: Opt<List<Network>>,
     /// The backend that serves it; with `host_map` the one for hosts the map does not name.

@@ -73,6 +73,13 @@ pub(in crate::config) struct TlsGlobal {
     pub session_cache: Opt<u32>,
     /// How often a new ticket key is made; old ones are accepted for two rotations more. Default: 12h.
     pub ticket_rotation: Opt<Duration>,
+    /// Ticket keys that other machines have, too: one in base64 on each line (48 or 80 bytes), as HAProxy's
+    /// `tls-ticket-keys`. The last three are accepted, the one before the last is used; read anew when it changes.
+    /// Default: own keys, known to this process alone.
+    pub ticket_keys_file: Opt<FilePath>,
+    /// Whether that file holds one secret of at least 32 bytes, from which each rotation's key is derived, rather than
+    /// the keys. Default: false.
+    pub ticket_keys_derived: Opt<bool>,
 }
 
 /// An admin socket: `socket` or `bind`.

@@ -12,7 +12,8 @@ use super::{Named, OneOrMany, Opt};
 pub(in crate::config) struct RateLimit {
     /// Its name, and its table's; unique in the file. Required.
     pub name: Opt<Text>,
-    /// What is counted apart: `client_ip`, `host`, `path`, `header(NAME)`, or a list of these. Default: client_ip.
+    /// What is counted apart: `client_ip`, `host`, `path`, `header(NAME)`, `ja4` or another sample of the client's TLS,
+    /// or a list of these. Default: client_ip.
     pub key: Opt<OneOrMany<KeyPart>>,
     /// Bits of an IPv6 address that make a client. Default: 64.
     #[schemars(range(min = 1, max = 128))]

@@ -48,6 +48,9 @@ pub(in crate::config) struct Deny {
     pub path: Opt<List<Text>>,
     /// Values by field name; all fields that are named must match.
     pub header: Opt<Named<List<Text>>>,
+    /// Values of the client's TLS by HAProxy's names of samples (`ja4`, `ssl_c_verify`, `ssl_c_s_dn(CN)`, …); all that
+    /// are named must match.
+    pub sample: Opt<Named<List<Text>>>,
     /// Networks this rule never denies. Default: none.
     pub except: Opt<List<Network>>,
     /// Status code of the answer. Default: 403.

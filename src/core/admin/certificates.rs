@@ -53,6 +53,8 @@ pub enum CertificateOrder {
         /// Its line, for one that stands there more than once.
         line: Option<u32>,
     },
+    /// `update ssl cert` (lockgate's own): look at all files now.
+    Update,
     /// `show ssl ca-file`, `crl-file`, `ocsp-response`: there are none.
     Nothing,
     /// `show ssl providers`
@@ -79,6 +81,7 @@ pub(super) fn parse(words: &[&str]) -> Option<Order> {
         ["show", "ssl", "crt-list", list, ..] => C::ShowList { list: clean(list), numbered: false },
         ["show", "ssl", "ca-file" | "crl-file" | "ocsp-response", ..] => C::Nothing,
         ["show", "ssl", "providers", ..] => C::Providers,
+        ["update", "ssl", "cert", ..] => C::Update,
         ["set", "ssl", "cert", name, ..] => C::Set(clean(name)),
         ["commit", "ssl", "cert", name, ..] => C::Commit(clean(name)),
         ["abort", "ssl", "cert", name, ..] => C::Abort(clean(name)),
@@ -223,6 +226,7 @@ mod tests {
             ("show ssl crt-list -n /d", Level::Operator, C::ShowList { list: "/d".into(), numbered: true }),
             ("show ssl crt-list /d", Level::Operator, C::ShowList { list: "/d".into(), numbered: false }),
             ("show ssl ca-file", Level::Operator, C::Nothing),
+            ("update ssl cert", Level::Admin, C::Update),
             ("set ssl cert /a.pem", Level::Admin, C::Set("/a.pem".into())),
             ("commit ssl cert /a.pem", Level::Admin, C::Commit("/a.pem".into())),
             ("abort ssl cert /a.pem", Level::Admin, C::Abort("/a.pem".into())),

@@ -89,15 +89,15 @@ static COMMANDS: &[Entry] = &[
     entry("show servers conn [<backend>]", "show the servers' connections", Level::User),
     entry("show servers state [<backend>]", "show the servers' states", Level::User),
     entry("show sess [<id>|all]", "list the streams, or show one or all of them in full", Level::Operator),
-    entry("show ssl ca-file", "nothing: roots are not kept", Level::Operator),
+    entry("show ssl ca-file", "nothing: they stand in the configuration", Level::Operator),
     entry("show ssl cert [<certfile>]", "list the certificates, or show one (*: as set)", Level::Operator),
-    entry("show ssl crl-file", "nothing: there are no revocation lists", Level::Operator),
+    entry("show ssl crl-file", "nothing: they stand in the configuration", Level::Operator),
     entry(
         "show ssl crt-list [-n] [<list>]",
         "list the folders of certificates, or one's certificates",
         Level::Operator,
     ),
-    entry("show ssl ocsp-response", "nothing: there are no responses", Level::Operator),
+    entry("show ssl ocsp-response", "nothing: responses lie beside their certificates", Level::Operator),
     entry("show ssl providers", "show which library does cryptography", Level::Operator),
     entry("show startup-logs", "show what was said at the start", Level::Operator),
     entry(
@@ -118,6 +118,7 @@ static COMMANDS: &[Entry] = &[
     entry("shutdown frontend <frontend>", "close a frontend's sockets for good", Level::Admin),
     entry("shutdown session <id>", "end a stream", Level::Admin),
     entry("shutdown sessions server <backend>/<server>", "end every stream of a server", Level::Admin),
+    entry("update ssl cert", "read certificates and the files about them anew from disk", Level::Admin),
     entry("user", "lower this connection's level to user", Level::User),
 ];
 

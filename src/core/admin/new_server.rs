@@ -390,6 +390,54 @@ mod tests {
     }
 
     #[test]
+    fn tls_is_what_was_said_and_for_the_rest_what_the_backend_says() {
+        let settings = |spec: &ServerSpec| spec.tls.settings().map(|tls| (**tls).clone());
+        assert_eq!(built("127.0.0.1:443").unwrap().tls, TlsUse::Unset);
+        assert_eq!(built("127.0.0.1:443 verify none").unwrap().tls, TlsUse::Unset, "without `ssl`");
+        let strict = ServerTls::strict("web/dyn1", Some("app.internal".into()));
+        assert_eq!(settings(&built("app.internal:443 ssl").unwrap()), Some(strict.clone()));
+        let full = built(
+            "127.0.0.1:443 ssl verify required ca-file /ca.pem crl-file /c.crl crt /our.pem sni str(a.test) alpn http/1.1 \
+             ssl-min-ver TLSv1.3 ciphersuites TLS_AES_128_GCM_SHA256",
+        )
+        .unwrap();
+        let expected = ServerTls {
+            verify: Verify::Roots("/ca.pem".into()),
+            crl_file: Some("/c.crl".into()),
+            name: Some("a.test".into()),
+            sni: Sni::Fixed("a.test".into()),
+            identity: Some(crate::core::tls::Identity { certificate: "/our.pem".into(), key: None }),
+            alpn: vec!["http/1.1".into()],
+            min_version: crate::core::tls::names::TlsVersion::V1_3,
+            ciphers: vec![0x1301],
+            ..strict.clone()
+        };
+        assert_eq!(settings(&full), Some(expected));
+        let by_host = settings(&built("app.internal:443 ssl sni req.hdr(host)").unwrap()).unwrap();
+        assert_eq!((by_host.sni, by_host.name), (Sni::RequestHost, None), "each request's host is verified");
+
+        // Checks go by the server's own TLS, unless they go elsewhere.
+        let check_tls = |line: &str| built(line).unwrap().check.unwrap().tls.clone();
+        assert_eq!(check_tls("app.internal:443 ssl check").as_deref(), Some(&strict));
+        assert_eq!(check_tls("app.internal:443 ssl check port 80"), None);
+        assert_eq!(check_tls("app.internal:443 ssl check no-check-ssl"), None);
+        assert!(check_tls("app.internal:443 ssl check port 80 check-ssl").is_some());
+        let named = check_tls("app.internal:443 ssl check check-sni up.internal").unwrap();
+        assert_eq!((named.name.as_deref(), &named.sni), (Some("up.internal"), &Sni::Name));
+
+        // A backend with TLS has servers with TLS.
+        let tls = TlsUse::On(Arc::new(ServerTls { verify: Verify::Nothing, ..ServerTls::strict("", None) }));
+        let spec = backend("web", vec![]);
+        let spec = BackendSpec { server_defaults: ServerDefaults { tls, ..ServerDefaults::default() }, ..spec };
+        let in_it = |line: &str| parsed(line).unwrap().build("dyn1", &spec).unwrap();
+        assert!(in_it("127.0.0.1:443").tls.is_on());
+        assert_eq!(settings(&in_it("127.0.0.1:443")).unwrap().verify, Verify::Nothing);
+        assert!(!in_it("127.0.0.1:443 no-ssl").tls.is_on());
+        let refused = parsed("127.0.0.1:443 ssl verify required").unwrap().build("dyn1", &spec).unwrap_err();
+        assert!(refused.0.contains("add 'verifyhost NAME'"), "{refused}");
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (line, text) in [
             ("", "'server' expects <name> and <addr>[:<port>] as arguments."),

@@ -11,6 +11,7 @@ pub mod template;
 use regex::bytes::Regex;
 
 use crate::core::proxy_protocol::Sample;
+use crate::core::tls::TlsSample;
 
 pub use capture::{capture_request, capture_response, strip_captured_request};
 pub use rules::{apply_rules, reads_request};
@@ -87,6 +88,8 @@ pub enum TemplatePiece {
     Announced(Sample),
     /// `%[header(NAME)]`: the request's field, empty when absent.
     Header(Box<str>),
+    /// `%[ssl_c_s_dn]`, `%[ja4]`, …: something of the client's TLS, empty in clear text.
+    Tls(TlsSample),
 }
 
 /// What is captured for the log (`capture`). HAProxy: `capture request header NAME len N`, `capture cookie`.

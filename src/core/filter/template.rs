@@ -11,6 +11,7 @@ use crate::core::http::Head;
 use crate::core::http::grammar::{is_token, is_value_byte};
 use crate::core::proxy_protocol::sample::SAMPLES;
 use crate::core::proxy_protocol::{Sample, Tlvs};
+use crate::core::tls::{TlsFacts, TlsSample};
 
 /// What the variables stand for while one request is served. Names not known yet are empty.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +32,8 @@ pub struct TemplateContext<'a> {
     pub host: &'a str,
     /// What the connection's PROXY header said besides addresses, for `fc_pp_authority` and its kin.
     pub announced: Option<&'a Tlvs>,
+    /// What is known of the client's TLS; `None` in clear text.
+    pub tls_facts: Option<&'a TlsFacts>,
     /// The request, for `path`, `query`, `method` and `header(NAME)`.
     pub request: &'a Head,
 }
@@ -86,7 +89,8 @@ impl fmt::Display for TemplateError {
                 for (known, _) in &SAMPLES {
                     write!(f, "{known}, ")?;
                 }
-                f.write_str("fc_pp_tlv(TYPE), header(NAME)")
+                f.write_str("fc_pp_tlv(TYPE), header(NAME)")?;
+                TlsSample::names().try_for_each(|name| write!(f, ", {name}"))
             }
         }
     }
@@ -97,7 +101,8 @@ impl std::error::Error for TemplateError {}
 impl Template {
     /// The names of all variables without an argument, in the order they are listed to a reader.
     pub fn variables() -> impl Iterator<Item = &'static str> {
-        VARIABLES.iter().map(|(name, _)| *name).chain(SAMPLES.iter().map(|(name, _)| *name))
+        let announced = SAMPLES.iter().map(|(name, _)| *name);
+        VARIABLES.iter().map(|(name, _)| *name).chain(announced).chain(TlsSample::names())
     }
 
     /// Reads a template: `%[name]` and `%[header(NAME)]` are variables, `%%` is a percent sign.
@@ -179,6 +184,7 @@ impl Template {
                 TemplatePiece::Announced(sample) => {
                     put(context.announced.and_then(|said| sample.of(said)).unwrap_or_default(), false);
                 }
+                TemplatePiece::Tls(sample) => sample.value(context.tls_facts).write(|value| put(value, false)),
                 TemplatePiece::Header(name) => put(context.request.get(name.as_bytes()).unwrap_or_default(), false),
             }
         }
@@ -193,6 +199,7 @@ impl fmt::Display for Template {
                 TemplatePiece::Literal(text) => f.write_str(&text.replace('%', "%%"))?,
                 TemplatePiece::Header(name) => write!(f, "%[header({name})]")?,
                 TemplatePiece::Announced(sample) => write!(f, "%[{sample}]")?,
+                TemplatePiece::Tls(sample) => write!(f, "%[{sample}]")?,
                 plain => {
                     let name = VARIABLES.iter().find(|(_, p)| p == plain).map_or("", |(name, _)| name);
                     write!(f, "%[{name}]")?;
@@ -209,6 +216,9 @@ fn variable(name: &str) -> Result<TemplatePiece, TemplateTrouble> {
     }
     if let Some(sample) = Sample::parse(name) {
         return Ok(TemplatePiece::Announced(sample));
+    }
+    if let Some(sample) = TlsSample::parse(name) {
+        return Ok(TemplatePiece::Tls(sample));
     }
     match name.strip_prefix("header(").and_then(|rest| rest.strip_suffix(')')) {
         Some(field) if is_token(field.as_bytes()) => Ok(TemplatePiece::Header(field.into())),
@@ -242,6 +252,7 @@ pub(crate) mod tests {
             server: "web01",
             request_id: b"id-1",
             tls: true,
+            tls_facts: None,
             host: "a.example",
             announced: None,
             request,
@@ -264,6 +275,26 @@ pub(crate) mod tests {
             let mut out = Vec::new();
             Template::parse(text).unwrap().render(&context(&head), &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_the_clients_tls() {
+        let head = request("GET", "/", &[]);
+        let facts = crate::core::tls::sample::tests::facts();
+        let with = TemplateContext { tls_facts: Some(&facts), ..context(&head) };
+        for (text, expected, in_clear) in [
+            ("%[ssl_c_s_dn]", "/O=Example/CN=alice", ""),
+            ("cn=%[ssl_c_s_dn(CN)] serial=%[ssl_c_serial,hex]", "cn=alice serial=0A1B", "cn= serial="),
+            ("%[ssl_c_verify] %[ssl_c_used]", "10 1", " 0"),
+            ("%[ssl_fc_protocol] %[ssl_fc_sni]", "TLSv1.3 a.test", " "),
+        ] {
+            let template = Template::parse(text).unwrap();
+            for (context, expected) in [(&with, expected), (&context(&head), in_clear)] {
+                let mut out = Vec::new();
+                template.render(context, &mut out);
+                assert_eq!(String::from_utf8(out).unwrap(), expected, "{text}");
+            }
         }
     }
 

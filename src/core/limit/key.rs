@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::{KeyPart, RateLimitSpec};
+use crate::core::tls::TlsFacts;
 
 /// Texts longer than this are kept by their beginning and a hash.
 const TEXT_MAX_BYTES: usize = 96;
@@ -28,6 +29,8 @@ pub struct KeyFacts<'a> {
     pub path: &'a [u8],
     /// Looks up a request field by name, in any case.
     pub header: &'a dyn Fn(&str) -> Option<&'a [u8]>,
+    /// The client's TLS; `None` in clear text.
+    pub tls: Option<&'a TlsFacts>,
 }
 
 /// Writes the key of a request into `out`, which is emptied first. `false`: the request lacks a field the limit names
@@ -42,6 +45,10 @@ pub fn build_key(spec: &RateLimitSpec, facts: &KeyFacts<'_>, out: &mut Vec<u8>) 
             KeyPart::Header(name) => match (facts.header)(name) {
                 Some(value) => push_text(value, out),
                 None => return false,
+            },
+            KeyPart::Tls(sample) => match sample.value(facts.tls) {
+                value if value.is_empty() => return false,
+                value => value.write(|value| push_text(value, out)),
             },
         }
     }
@@ -84,7 +91,7 @@ pub fn parse_key(spec: &RateLimitSpec, text: &str) -> Option<Vec<u8>> {
                 };
                 push_ip(address.parse().ok()?, *ipv6_prefix, &mut key);
             }
-            KeyPart::Host | KeyPart::Path | KeyPart::Header(_) => {
+            KeyPart::Host | KeyPart::Path | KeyPart::Header(_) | KeyPart::Tls(_) => {
                 let bytes: Vec<u8> = percent_encoding::percent_decode_str(part).collect();
                 match long_text(&bytes) {
                     Some(hash) => {
@@ -205,6 +212,7 @@ mod tests {
 
     use super::*;
     use crate::core::limit::LimitAction;
+    use crate::core::tls::TlsSample;
 
     fn spec(key: Vec<KeyPart>) -> RateLimitSpec {
         RateLimitSpec {
@@ -225,7 +233,7 @@ mod tests {
 
     fn key(parts: &[KeyPart], client: &str, host: &str, path: &[u8], field: Option<&[u8]>) -> Option<Vec<u8>> {
         let header = |name: &str| if name == "X-Key" { field } else { None };
-        let facts = KeyFacts { client: client.parse().unwrap(), host, path, header: &header };
+        let facts = KeyFacts { client: client.parse().unwrap(), host, path, header: &header, tls: None };
         let mut out = b"left over".to_vec();
         build_key(&spec(parts.to_vec()), &facts, &mut out).then_some(out)
     }
@@ -258,6 +266,20 @@ mod tests {
         let parts = [KeyPart::Header("X-Key".into())];
         assert_eq!(key(&parts, "1.2.3.4", "h", b"/", None), None);
         assert!(key(&parts, "1.2.3.4", "h", b"/", Some(b"")).is_some());
+    }
+
+    #[test]
+    fn a_clients_tls() {
+        let facts = crate::core::tls::sample::tests::facts();
+        let header = |_: &str| None;
+        let of = |part: TlsSample, tls| {
+            let facts = KeyFacts { client: [1, 2, 3, 4].into(), host: "h", path: b"/", header: &header, tls };
+            let mut out = Vec::new();
+            build_key(&spec(vec![KeyPart::Tls(part)]), &facts, &mut out).then(|| render_key(&out))
+        };
+        assert_eq!(of(TlsSample::ClientSha1, Some(&facts)).as_deref(), Some("AA"));
+        assert_eq!(of(TlsSample::Ja4, Some(&facts)), None, "it has none");
+        assert_eq!(of(TlsSample::ClientSha1, None), None, "in clear text");
     }
 
     #[test]

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::core::tls::TlsSample;
 use crate::core::units::Rate;
 
 /// One limit (`rate_limits`).
@@ -84,6 +85,9 @@ pub enum KeyPart {
     Host,
     /// The request's path.
     Path,
+    /// Something of the client's TLS, its fingerprint (`ja4`) most often; connections without it are not limited by
+    /// this limit.
+    Tls(TlsSample),
 }
 
 /// What happens over a limit.

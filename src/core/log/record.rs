@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::format::LogFormat;
 use crate::core::fleet::mode::Mode;
 use crate::core::proxy_protocol::Tlvs;
+use crate::core::tls::TlsFacts;
 
 /// One finished request (or a connection that never became one, or a session in TCP mode). Borrowed: it lives for the
 /// time of formatting.
@@ -73,7 +74,7 @@ pub struct Record<'a> {
     /// What the connection's PROXY header said besides addresses.
     pub announced: Option<&'a Tlvs>,
     /// The client's TLS, if the format wants to know.
-    pub tls_session: Option<TlsSession<'a>>,
+    pub tls_session: Option<&'a TlsFacts>,
     /// The address the client connected to, if the format wants to know.
     pub frontend_address: Option<SocketAddr>,
     /// Our own address of the connection to the server, likewise.
@@ -84,19 +85,6 @@ pub struct Record<'a> {
     pub request_counter: u32,
     /// The number of this line in the frontend, likewise.
     pub log_counter: u32,
-}
-
-/// What the client and we agreed on in the TLS handshake, in OpenSSL's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TlsSession<'a> {
-    /// `TLSv1.3`
-    pub version: &'static str,
-    /// `TLS_AES_256_GCM_SHA384`, `ECDHE-RSA-AES128-GCM-SHA256`
-    pub cipher: &'static str,
-    /// The server name the client asked for (RFC 6066, 3).
-    pub server_name: Option<&'a str>,
-    /// An earlier session was resumed.
-    pub resumed: bool,
 }
 
 /// A captured value; empty when the field was absent.

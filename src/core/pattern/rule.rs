@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::{LivePatterns, PatternId};
 use crate::core::http::Head;
+use crate::core::tls::{TlsFacts, TlsSample};
 
 /// One rule: every kind of list that is given must match; of a kind, one list is enough.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct DenyRule {
     pub paths: Vec<PatternId>,
     /// Values of request fields.
     pub headers: Vec<(Box<str>, Vec<PatternId>)>,
+    /// Values of the client's TLS.
+    pub samples: Vec<(TlsSample, Vec<PatternId>)>,
     /// Networks this rule never denies.
     pub except: Vec<PatternId>,
     /// The status of the answer.
@@ -31,6 +34,8 @@ pub struct RequestFacts<'a> {
     pub host: &'a str,
     /// The request, normalised.
     pub head: &'a Head,
+    /// The client's TLS; `None` in clear text.
+    pub tls: Option<&'a TlsFacts>,
 }
 
 impl DenyRule {
@@ -43,6 +48,9 @@ impl DenyRule {
             && self.headers.iter().all(|(name, lists)| {
                 let mut values = head.get_all(name.as_bytes());
                 values.any(|value| patterns.any(lists, |list| list.find_text(value).is_some()))
+            })
+            && self.samples.iter().all(|(sample, lists)| {
+                sample.value(facts.tls).write(|value| patterns.any(lists, |list| list.find_text(value).is_some()))
             })
             && !patterns.holds_client(&self.except, facts.client)
     }

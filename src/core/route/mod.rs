@@ -17,6 +17,7 @@ use crate::core::filter::{HeaderRule, Template};
 use crate::core::fleet::spec::BackendIndex;
 use crate::core::http::Head;
 use crate::core::pattern::{LivePatterns, PatternId};
+use crate::core::tls::{TlsFacts, TlsSample};
 
 pub use index::RouteIndex;
 pub use redirect::render_redirect;
@@ -36,6 +37,8 @@ pub struct Route {
     pub query: Vec<ValueCondition>,
     /// Schemes: `Some(true)` only requests that came over TLS, `Some(false)` only plain ones.
     pub tls: Option<bool>,
+    /// Conditions on the client's TLS, all must hold.
+    pub samples: Vec<(TlsSample, ValueTest)>,
     /// Lists of networks the client must be in one of; any client when empty.
     pub clients: Vec<PatternId>,
     /// What happens.
@@ -161,6 +164,8 @@ pub struct RouteFacts<'a> {
     pub host: &'a str,
     /// Whether it came over TLS.
     pub tls: bool,
+    /// What is known of the client's TLS; `None` in clear text.
+    pub tls_facts: Option<&'a TlsFacts>,
     /// The client, after trusted forwarding fields were applied.
     pub client: IpAddr,
     /// The lists in force.
@@ -207,6 +212,10 @@ impl Route {
             && (self.clients.is_empty() || facts.patterns.holds_client(&self.clients, facts.client))
             && (self.methods.is_empty() || self.methods.iter().any(|method| method.as_bytes() == head.method()))
             && (self.paths.is_empty() || self.paths.iter().any(|path| path.matches(head.path())))
+            && self.samples.iter().all(|(sample, test)| {
+                let value = sample.value(facts.tls_facts);
+                value.write(|text| test.holds((!value.is_empty()).then_some(text).into_iter()))
+            })
             && self.headers.iter().all(|condition| condition.test.holds(head.get_all(condition.name.as_bytes())))
             && self.query.iter().all(|condition| {
                 let name = condition.name.as_bytes();

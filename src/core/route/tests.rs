@@ -14,6 +14,7 @@ fn route() -> Route {
         headers: Vec::new(),
         query: Vec::new(),
         tls: None,
+        samples: Vec::new(),
         clients: Vec::new(),
         action: RouteAction::Backend(BackendIndex(0)),
         request_rules: Vec::new(),
@@ -25,7 +26,7 @@ fn route() -> Route {
 /// Facts of a process without lists.
 fn facts<'a>(head: &'a Head, host: &'a str, tls: bool) -> RouteFacts<'a> {
     static NONE: std::sync::LazyLock<LivePatterns> = std::sync::LazyLock::new(LivePatterns::default);
-    RouteFacts { head, host, tls, client: IpAddr::from([192, 0, 2, 1]), patterns: &NONE }
+    RouteFacts { head, host, tls, tls_facts: None, client: IpAddr::from([192, 0, 2, 1]), patterns: &NONE }
 }
 
 fn host(pattern: &str) -> HostPattern {

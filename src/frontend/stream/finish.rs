@@ -261,6 +261,7 @@ impl Epilogue {
         let response_captures =
             has(scratch.response_captures.len(), spec.capture.response.len()).then_some(&scratch.response_captures[..]);
         let transport = connection.io.transport();
+        let facts = if wants.tls { transport.tls_facts().cloned() } else { None };
         let record = Record {
             mode: Mode::Http,
             client: self.client,
@@ -302,7 +303,7 @@ impl Epilogue {
             format: spec.log.format.as_ref(),
             asap: spec.log.asap,
             announced: connection.tlvs(),
-            tls_session: if wants.tls { transport.tls_session() } else { None },
+            tls_session: facts.as_deref(),
             frontend_address: if wants.frontend_address { connection.destination() } else { None },
             server_source: self.server_side.0,
             server_address: self.server_side.1,

@@ -2,7 +2,7 @@
 
 use super::Stream;
 use crate::core::fleet::snapshot::ServerView;
-use crate::core::proxy_protocol::{Outgoing, OutgoingTls, tlv};
+use crate::core::proxy_protocol::{Outgoing, OutgoingCertificate, OutgoingTls, tlv};
 use crate::frontend::connection::Connection;
 
 impl Stream<'_> {
@@ -27,19 +27,23 @@ pub(in crate::frontend) fn introduction(
     asked_for: Option<&str>,
 ) -> Vec<u8> {
     let Some(spec) = server.spec.send_proxy else { return Vec::new() };
-    let transport = connection.io.transport();
-    let tls = transport.tls_session();
-    let asked_for = tls.and_then(|tls| tls.server_name).or(asked_for).map(str::as_bytes);
+    let tls = connection.io.tls_facts();
+    let tls = tls.as_deref();
+    let asked_for = tls.and_then(|tls| tls.server_name.as_deref()).or(asked_for).map(str::as_bytes);
+    let agreed_on = tls.and_then(|tls| tls.alpn.as_deref()).map(str::as_bytes);
     let told = connection.tlvs();
     let outgoing = Outgoing {
         addresses: connection.peer.zip(connection.destination()),
-        alpn: transport.alpn().or_else(|| told.and_then(|told| told.get(tlv::ALPN))),
+        alpn: agreed_on.or_else(|| told.and_then(|told| told.get(tlv::ALPN))),
         authority: asked_for.or_else(|| told.and_then(|told| told.authority())),
         unique_id: (!id.is_empty()).then_some(id),
         tls: tls.map(|tls| OutgoingTls {
             version: tls.version,
             cipher: tls.cipher,
-            certificate: None,
+            certificate: tls
+                .client
+                .as_deref()
+                .map(|shown| OutgoingCertificate { verify: shown.verify, common_name: shown.subject.get("CN") }),
             resumed: tls.resumed,
         }),
     };

@@ -17,6 +17,7 @@ use crate::core::route::{self, FixedAnswer, RouteAction, RouteFacts};
 use crate::core::stats::counters::Counter;
 use crate::core::termination::{Cause, Phase};
 use crate::core::text;
+use crate::core::tls::TlsFacts;
 use crate::core::web::{Page, target};
 use crate::frontend::connection::{Connection, millis};
 use crate::frontend::registry::Doing;
@@ -107,7 +108,9 @@ impl Stream<'_> {
             return Ok(());
         }
         let scratch = &self.e.scratch;
-        let facts = RequestFacts { client: self.client_ip(), host: &scratch.host, head: &scratch.request };
+        let tls = self.connection.io.tls_facts();
+        let client = self.client_ip();
+        let facts = RequestFacts { client, host: &scratch.host, head: &scratch.request, tls: tls.as_deref() };
         match rules.iter().find(|rule| rule.denies(&facts, &self.worker.shared.patterns)) {
             None => Ok(()),
             Some(rule) => Err(self.denied(rule.status)),
@@ -127,6 +130,7 @@ impl Stream<'_> {
             return Ok(());
         }
         let client = self.client_ip();
+        let tls = self.connection.io.tls_facts();
         let now = clock::now();
         let first = self.connection.requests == 0;
         let mut held = None;
@@ -142,6 +146,7 @@ impl Stream<'_> {
                 host: &scratch.host,
                 path: request.path(),
                 header: &|name: &str| request.get(name.as_bytes()),
+                tls: tls.as_deref(),
             };
             scratch.text.clear();
             if !limit::build_key(spec, &facts, &mut scratch.text) {
@@ -222,10 +227,12 @@ impl Stream<'_> {
             return Decision::Page(page);
         }
         self.apply_request_rules(&spec.request_rules);
+        let tls_facts = self.connection.io.tls_facts();
         let facts = RouteFacts {
             head: &self.e.scratch.request,
             host: &self.e.scratch.host,
             tls: self.connection.is_secure(),
+            tls_facts: tls_facts.as_deref(),
             client: self.client_ip(),
             patterns: &self.worker.shared.patterns,
         };
@@ -265,6 +272,7 @@ impl Stream<'_> {
                 let context = template_context(
                     self.connection,
                     self.e.client,
+                    tls_facts.as_deref(),
                     (&spec.name, "", ""),
                     &scratch.id,
                     &scratch.host,
@@ -288,8 +296,17 @@ impl Stream<'_> {
         let reads = filter::reads_request(rules);
         let original = if reads { self.e.scratch.request.clone() } else { Head::new() };
         let scratch = &mut *self.e.scratch;
+        let tls = self.connection.io.tls_facts();
         let names = (frontend, backend, "");
-        let context = template_context(self.connection, self.e.client, names, &scratch.id, &scratch.host, &original);
+        let context = template_context(
+            self.connection,
+            self.e.client,
+            tls.as_deref(),
+            names,
+            &scratch.id,
+            &scratch.host,
+            &original,
+        );
         let refused = filter::apply_rules(&mut scratch.request, rules, &context);
         self.count_refused_rewrites(refused);
     }
@@ -306,8 +323,16 @@ impl Stream<'_> {
         let server = newer.as_ref().or(backend).zip(self.e.server).and_then(|(b, i)| b.servers.get(i));
         let names = (frontend, backend.map_or("", |b| &b.spec.name[..]), server.map_or("", |s| &s.spec.name[..]));
         let scratch = &mut *self.e.scratch;
-        let context =
-            template_context(self.connection, self.e.client, names, &scratch.id, &scratch.host, &scratch.request);
+        let tls = self.connection.io.tls_facts();
+        let context = template_context(
+            self.connection,
+            self.e.client,
+            tls.as_deref(),
+            names,
+            &scratch.id,
+            &scratch.host,
+            &scratch.request,
+        );
         let refused = filter::apply_rules(&mut scratch.response, rules, &context);
         self.count_refused_rewrites(refused);
     }
@@ -331,13 +356,14 @@ impl Stream<'_> {
 fn template_context<'a>(
     connection: &'a Connection,
     client: Option<std::net::SocketAddr>,
+    tls_facts: Option<&'a TlsFacts>,
     (frontend, backend, server): (&'a str, &'a str, &'a str),
     id: &'a [u8],
     host: &'a str,
     request: &'a Head,
 ) -> TemplateContext<'a> {
     let (tls, announced) = (connection.is_secure(), connection.tlvs());
-    TemplateContext { client, frontend, backend, server, request_id: id, tls, host, announced, request }
+    TemplateContext { client, frontend, backend, server, request_id: id, tls, tls_facts, host, announced, request }
 }
 
 fn take_or_make_id(rng: &mut fastrand::Rng, spec: &RequestIdSpec, trusted: bool, scratch: &mut super::Scratch) {

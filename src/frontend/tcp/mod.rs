@@ -120,7 +120,9 @@ impl Session {
         if rules.is_empty() {
             return Ok(());
         }
-        let facts = RequestFacts { client: self.books.client_ip(), host: "", head: &Head::new() };
+        let tls = self.connection.io.tls_facts();
+        let client = self.books.client_ip();
+        let facts = RequestFacts { client, host: "", head: &Head::new(), tls: tls.as_deref() };
         match rules.iter().any(|rule| rule.denies(&facts, &self.worker.shared.patterns)) {
             false => Ok(()),
             true => Err(End::new(Cause::Denied(403), Phase::Request)),
@@ -135,7 +137,8 @@ impl Session {
         }
         let client = self.books.client_ip();
         let now = clock::now();
-        let facts = KeyFacts { client, host: "", path: b"", header: &|_| None };
+        let tls = self.connection.io.tls_facts();
+        let facts = KeyFacts { client, host: "", path: b"", header: &|_| None, tls: tls.as_deref() };
         let mut key = Vec::new();
         for table in tables {
             let spec = table.spec();
@@ -165,10 +168,12 @@ impl Session {
     fn route(&mut self) -> Result<usize, End> {
         let snapshot = self.books.snapshot.clone();
         let spec = &snapshot.frontends[self.books.frontend].spec;
+        let tls_facts = self.connection.io.tls_facts();
         let facts = RouteFacts {
             head: &Head::new(),
             host: &self.books.server_name,
             tls: self.connection.is_secure(),
+            tls_facts: tls_facts.as_deref(),
             client: self.books.client_ip(),
             patterns: &self.worker.shared.patterns,
         };

@@ -26,8 +26,8 @@ impl Session {
     pub(super) async fn wanted_name(&mut self) -> Result<String, End> {
         if self.connection.io.is_tls() {
             // Its TLS ends here: the name was asked for in the handshake.
-            let transport = self.connection.io.transport();
-            let asked = transport.tls_session().and_then(|session| session.server_name);
+            let facts = self.connection.io.tls_facts();
+            let asked = facts.as_deref().and_then(|tls| tls.server_name.as_deref());
             return Ok(asked.map(normalised).unwrap_or_default());
         }
         if let Some(asked) = self.connection.tlvs().filter(|_| self.connection.is_secure()).and_then(|t| t.authority())

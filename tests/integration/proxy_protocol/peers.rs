@@ -160,3 +160,37 @@ fn curl_says_who_it_is() {
     assert_eq!(tools::text(&tools::run(&mut command, "")), "s1");
     assert_eq!(origin.requests()[0].all("x-forwarded-for"), ["127.0.0.8"]);
 }
+
+#[test]
+fn http2_with_headers_on_both_ends() {
+    let origin = Origin::named("s1");
+    let site = Site::of(&[&origin]);
+    let line =
+        format!("bind: [ {{ address: \"{}\", proto: h2, proxy_protocol: {{ from: 127.0.0.0/8 }} }} ]", site.address());
+    let inner = site.frontend(line).start();
+    let outer = Site::new()
+        .backend("health_check: { interval: 100ms }")
+        .server(inner.address, "proto: h2, send_proxy: { version: v2, tlvs: [unique-id] }")
+        .start();
+    outer.wait_status("s1", "UP");
+    let from = |last| RawClient::connect_from([127, 0, 0, last], outer.address);
+    let (mut first, mut second) = (from(9), from(10));
+    for _ in 0..3 {
+        for (client, address) in [(&mut first, "127.0.0.9"), (&mut second, "127.0.0.10")] {
+            assert_eq!(client.get("/h2").text(), "s1");
+            assert_eq!(
+                origin.requests().last().unwrap().all("x-forwarded-for"),
+                [address],
+                "nobody is taken for another"
+            );
+        }
+    }
+    assert_eq!(outer.stat("web", "s1").number("reuse"), 4, "each client's connection serves its own requests");
+    for client in [&first, &second] {
+        inner.logs.line_with(&format!(" {} [", client.local_addr()));
+    }
+    // They go with their clients.
+    let open = || inner.stat("fe", "FRONTEND").number("scur");
+    drop((first, second));
+    until("the connections to end", || open() == 0);
+}

@@ -7,6 +7,7 @@ use crate::support::certificates::{Authority, Key};
 use crate::support::client::RawClient;
 use crate::support::origin::{Origin, OriginConn, Reply};
 use crate::support::site::{Running, Site};
+use crate::support::tools;
 use crate::support::until;
 
 /// The header that a connection began with: a line, or binary.
@@ -258,4 +259,34 @@ fn servers_added_at_run_time() {
     until("a check", || second.received_by_connection().iter().any(|bytes| bytes.starts_with(&binary(0x20, 0, b""))));
     let refused = site.admin(&format!("add server web/bad {} send-proxy-v2 proxy-v2-options sni", second.addr()));
     assert!(refused.contains("'proxy-v2-options' : option 'sni' not implemented."), "{refused}");
+}
+
+#[test]
+fn a_server_is_told_of_the_clients_certificate() {
+    let (authority, clients) = (Authority::new(), Authority::called("clients"));
+    let origin = reading();
+    let site = telling(&origin, "{ version: v2, tlvs: cert-cn }");
+    let file = authority.write(&site.path("a.pem"), &["a.test"], Key::Ecdsa);
+    let client = clients.write(&site.path("client.pem"), &["client one"], Key::Ecdsa);
+    let root = clients.write_root(&site.path("clients.pem"));
+    let bind = format!(
+        "bind: [ {{ address: \"{}\", tls: {{ certificates: {}, client_auth: optional, ca_file: {} }} }} ]",
+        site.address(),
+        file.display(),
+        root.display()
+    );
+    let site = site.frontend(bind).start();
+    let header = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(tools::need("openssl", "openssl"));
+        command.args(["s_client", "-quiet", "-ign_eof", "-connect", &site.address.to_string()]).args(arguments);
+        let said = tools::text(&tools::run(&mut command, "GET / HTTP/1.0\r\nHost: a.test\r\n\r\n"));
+        let hex = said.lines().find(|line| line.starts_with("0d0a0d0a00")).unwrap_or_else(|| panic!("{said}"));
+        unhex(hex.trim())
+    };
+    let has = |header: &[u8], value: &[u8]| header.windows(value.len()).any(|window| window == value);
+    let shown = client.display().to_string();
+    let with = header(&["-cert", &shown, "-key", &shown]);
+    assert!(has(&with, &[7, 0, 0, 0, 0]) && has(&with, &tlv(0x22, b"client one")), "{with:?}");
+    let without = header(&[]);
+    assert!(has(&without, &[1, 0, 0, 0, 0, 0x21]) && !has(&without, b"client one"), "{without:?}");
 }

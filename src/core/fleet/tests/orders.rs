@@ -1,5 +1,7 @@
 //! Orders of people and what they bring about: replies, effects and their order, passive checks, maintenance.
 
+use std::sync::Arc;
+
 use super::lab::{Lab, by_cli};
 use super::specs::{backend, fleet, haproxy, server, unchecked};
 use crate::core::fleet::event::*;
@@ -7,6 +9,7 @@ use crate::core::fleet::spec::*;
 use crate::core::queue::{self, Waiter};
 use crate::core::server::AdminState;
 use crate::core::stats::Counter;
+use crate::core::tls::ServerTls;
 
 #[test]
 fn names_and_numbers_lead_to_servers() {
@@ -190,4 +193,32 @@ fn passive_checks_act() {
           Wrong http response\". 1 active and 0 backup servers left. 0 sessions active, 0 requeued, 0 remaining in queue."
         ]
     );
+}
+
+#[test]
+fn tls_is_an_order_about_servers_that_have_it() {
+    let settings = || Arc::new(ServerTls::strict("be_web/web2", Some("a.test".into())));
+    let on = ServerSpec { tls: TlsUse::On(settings()), ..unchecked("web2") };
+    let off = ServerSpec { tls: TlsUse::Off(settings()), ..unchecked("web3") };
+    let spec = fleet(vec![backend("be_web", vec![unchecked("web1"), on, off])]);
+    let mut lab = Lab::new(&spec);
+    let speaks = |lab: &Lab| ["web1", "web2", "web3"].map(|name| lab.server_view(name).tls.is_some());
+    assert_eq!(speaks(&lab), [false, true, false]);
+    let refusal = lab.fleet.may_set_tls(lab.id("web1")).unwrap_err();
+    assert_eq!(refusal.0, "'set server <srv> ssl' cannot be set.  default-server should define ssl settings");
+
+    lab.apply(Event::SetTls { server: lab.id("web2"), on: false, by: by_cli() });
+    assert_eq!(lab.effect_words(), ["publish", "dispatch", "close idle", "save"]);
+    lab.apply(Event::SetTls { server: lab.id("web2"), on: false, by: by_cli() });
+    assert_eq!(lab.effect_words(), Vec::<&str>::new(), "nothing has changed");
+    lab.apply(Event::SetTls { server: lab.id("web3"), on: true, by: by_cli() });
+    assert_eq!(speaks(&lab), [false, false, true]);
+
+    let saved = lab.fleet.saved_state();
+    let again = Lab::with(&spec, &saved);
+    assert_eq!(speaks(&again), [false, false, true]);
+    assert_eq!(again.fleet.saved_state(), saved);
+    lab.apply(Event::SetTls { server: lab.id("web3"), on: false, by: by_cli() });
+    let saved = serde_json::to_string(&lab.fleet.saved_state()).unwrap();
+    assert_eq!(saved.matches("\"tls\"").count(), 1, "what is as configured is not saved: {saved}");
 }

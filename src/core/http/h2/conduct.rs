@@ -10,8 +10,12 @@ use super::{Http2Limits, Seen};
 
 /// How many seconds' worth of control frames may come at once.
 const BURST_SECONDS: u32 = 10;
-/// Control frames that one request or one DATA frame sent pays for.
-const PAID_BY_PROGRESS: u32 = 4;
+/// Control frames that one request pays for: its priority, its window.
+const PAID_BY_REQUEST: u32 = 8;
+/// Control frames that one DATA frame sent pays for. Clients that read in pieces of 4 KiB open two windows after each.
+const PAID_BY_DATA: u32 = 16;
+/// Control frames paid for and not come yet; a client whose window holds 16 MiB is owed as many as this at once.
+const PAID_MAX: u32 = 32 * 1024;
 
 /// What a client did too much of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +47,9 @@ pub struct Conduct {
     served: u32,
     resets: u32,
     glitches: u32,
-    /// Control frames that may still come, in thousandths of one.
+    /// Control frames that were paid for.
+    paid: u32,
+    /// Control frames that may still come besides, in thousandths of one.
     credit: u64,
     credited_at: Instant,
 }
@@ -51,7 +57,7 @@ pub struct Conduct {
 impl Conduct {
     /// A connection that begins at `now`.
     pub fn new(limits: Http2Limits, now: Instant) -> Conduct {
-        let mut conduct = Conduct { limits, served: 0, resets: 0, glitches: 0, credit: 0, credited_at: now };
+        let mut conduct = Conduct { limits, served: 0, resets: 0, glitches: 0, paid: 0, credit: 0, credited_at: now };
         conduct.credit = conduct.credit_max();
         conduct
     }
@@ -79,10 +85,12 @@ impl Conduct {
     pub fn received(&mut self, seen: &Seen, now: impl FnOnce() -> Instant) -> Option<Offence> {
         self.resets = self.resets.saturating_add(seen.resets);
         if seen.headers > 0 {
-            self.pay(seen.headers);
+            self.pay(seen.headers, PAID_BY_REQUEST);
         }
         if seen.control > 0 {
-            let owed = u64::from(seen.control) * 1000;
+            let paid = seen.control.min(self.paid);
+            self.paid -= paid;
+            let owed = u64::from(seen.control - paid) * 1000;
             if owed > self.credit {
                 self.refill(now());
             }
@@ -97,7 +105,7 @@ impl Conduct {
     /// Frames went to the client.
     pub fn sent(&mut self, seen: &Seen) {
         if seen.data > 0 {
-            self.pay(seen.data);
+            self.pay(seen.data, PAID_BY_DATA);
         }
         self.glitches = self.glitches.saturating_add(seen.complaints);
     }
@@ -113,9 +121,8 @@ impl Conduct {
         }
     }
 
-    fn pay(&mut self, events: u32) {
-        let paid = u64::from(events) * u64::from(PAID_BY_PROGRESS) * 1000;
-        self.credit = self.credit.saturating_add(paid).min(self.credit_max());
+    fn pay(&mut self, events: u32, each: u32) {
+        self.paid = self.paid.saturating_add(events.saturating_mul(each)).min(PAID_MAX);
     }
 
     fn refill(&mut self, now: Instant) {
@@ -164,7 +171,7 @@ mod tests {
         assert_eq!(conduct.received(&one, || later), Some(Offence::ControlFrames));
         // What was sent and what was asked pays for frames that say so.
         conduct.sent(&Seen { data: 1, ..Seen::default() });
-        for n in 0..4 {
+        for n in 0..16 {
             assert_eq!(conduct.received(&one, || later), None, "{n}");
         }
         assert_eq!(conduct.received(&one, || later), Some(Offence::ControlFrames));

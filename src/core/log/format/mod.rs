@@ -5,7 +5,7 @@
 //! `parse` reads strings, `render` writes lines. `httplog` and JSON have renderers of their own beside this folder,
 //! because they are what nearly everybody uses; `httpslog`, `tcplog` and `clf` are format strings.
 //!
-//! Not here: sample expressions (`%[…]`), save those that `httpslog` is made of.
+//! Not here: sample expressions (`%[…]`), save those about the client's TLS and those that `httpslog` is made of.
 
 mod parse;
 mod render;

@@ -5,6 +5,7 @@ use std::fmt;
 use super::variable::{EXPRESSIONS, Flags, VARIABLES, Variable, Wants};
 use super::{LineFormat, Piece};
 use crate::core::proxy_protocol::Sample;
+use crate::core::tls::TlsSample;
 
 /// Why a format cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +128,7 @@ impl<'t> Reader<'t> {
             known
                 .map(|(_, variable)| *variable)
                 .or_else(|| Sample::parse(inside).map(Variable::Announced))
+                .or_else(|| TlsSample::parse(inside).map(Variable::Tls))
                 .ok_or_else(|| FormatError { at, trouble: FormatTrouble::Expression(inside.into()) })?
         } else {
             let rest = self.text.get(self.at..).unwrap_or_default();

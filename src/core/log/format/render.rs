@@ -9,6 +9,7 @@ use crate::core::log::escape::{self, HEX, push_escaped};
 use crate::core::log::httplog::push_or_minus_one;
 use crate::core::log::record::{CapturedValue, Record};
 use crate::core::text::{IpText, push_number};
+use crate::core::tls::{TlsFacts, TlsSample};
 
 /// What a line says of the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,11 +147,19 @@ impl Line<'_, '_> {
             Variable::ProcessId => self.counter(u64::from(self.surroundings.pid), 4, flags),
             Variable::RequestCounter => self.counter(u64::from(record.request_counter), 4, flags),
             Variable::LogCounter => self.counter(u64::from(record.log_counter), 4, flags),
+            Variable::Tls(sample) => {
+                let value = sample.value(record.tls_session);
+                value.write(|value| self.text(value, escape::IN_COOKIE, flags));
+            }
             Variable::TlsVersion => self.tls(|tls| tls.version, flags),
             Variable::TlsCipher => self.tls(|tls| tls.cipher, flags),
             Variable::ConnectionError => self.text(b"0", escape::IN_TEXT, flags),
             Variable::TlsError => self.tls(|_| "0000000000000000", flags),
-            Variable::ClientCertificateError => self.tls(|_| "0", flags),
+            Variable::ClientCertificateError => match record.tls_session {
+                None => self.text(b"", escape::IN_COOKIE, flags),
+                tls => TlsSample::ClientVerify.value(tls).write(|value| self.text(value, escape::IN_COOKIE, flags)),
+            },
+            Variable::IssuerCertificateError => self.tls(|_| "0", flags),
             Variable::TlsResumed => {
                 let resumed = record.tls_session.is_some_and(|tls| tls.resumed);
                 self.text(if resumed { b"1" } else { b"0" }, escape::IN_TEXT, flags);
@@ -159,7 +168,7 @@ impl Line<'_, '_> {
                 let value = record.announced.and_then(|said| sample.of(said)).unwrap_or_default();
                 self.text(value, escape::IN_COOKIE | escape::IN_REQUEST, flags);
             }
-            Variable::TlsServerName => self.tls(|tls| tls.server_name.unwrap_or_default(), flags),
+            Variable::TlsServerName => self.tls(|tls| tls.server_name.as_deref().unwrap_or_default(), flags),
         }
         true
     }
@@ -183,7 +192,7 @@ impl Line<'_, '_> {
         });
     }
 
-    fn tls(&mut self, what: impl FnOnce(crate::core::log::record::TlsSession<'_>) -> &str, flags: Flags) {
+    fn tls(&mut self, what: impl FnOnce(&TlsFacts) -> &str, flags: Flags) {
         let record = self.record;
         self.text(record.tls_session.map(what).unwrap_or_default().as_bytes(), escape::IN_COOKIE, flags);
     }

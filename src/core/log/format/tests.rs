@@ -6,8 +6,9 @@ use proptest::prelude::*;
 use super::parse::{FormatError, FormatTrouble};
 use super::{CLF, HTTPLOG, HTTPSLOG, LineFormat, LogFormat, Surroundings, TCPLOG, cut};
 use crate::core::log::httplog;
-use crate::core::log::record::{CapturedValue, ConnectionCounts, Record, RequestLine, TlsSession};
+use crate::core::log::record::{CapturedValue, ConnectionCounts, Record, RequestLine};
 use crate::core::log::tests::{dates, get, microseconds, plain, timers, values};
+use crate::core::tls::TlsFacts;
 
 fn line_of(format: &str, record: &Record<'_>, max_bytes: usize) -> String {
     let format = LineFormat::parse(format).unwrap();
@@ -54,6 +55,7 @@ fn golden_custom() {
 
 #[test]
 fn golden_httpslog() {
+    let session = TlsFacts { version: "TLSv1.3", cipher: "TLS_AES_256_GCM_SHA384", ..TlsFacts::default() };
     let record = Record {
         client: Some("127.0.0.1:45366".parse().unwrap()),
         accepted_us: microseconds("2026-11-21T19:47:10.883Z"),
@@ -61,25 +63,30 @@ fn golden_httpslog() {
         tls: true,
         bytes_out: 176,
         request: get("/over-http1.1"),
-        tls_session: Some(TlsSession {
-            version: "TLSv1.3",
-            cipher: "TLS_AES_256_GCM_SHA384",
-            server_name: None,
-            resumed: false,
-        }),
+        tls_session: Some(&session),
         ..plain()
     };
     let before = "127.0.0.1:45366 [21/Nov/2026:19:47:10.883] fe_httpslog~ be_web/web1 0/0/0/0/0 200 176 - - ---- 1/1/0/0/0 \
                   0/0 \"GET /over-http1.1 HTTP/1.1\"";
     check(HTTPSLOG, &record, &format!("{before} 0/0000000000000000/0/0/0 -/TLSv1.3/TLS_AES_256_GCM_SHA384"));
-    let session = record.tls_session.map(|tls| TlsSession { server_name: Some("a.test"), resumed: true, ..tls });
+    let session = TlsFacts { server_name: Some("a.test".into()), resumed: true, ..session.clone() };
     check(
         HTTPSLOG,
-        &Record { tls_session: session, ..record.clone() },
+        &Record { tls_session: Some(&session), ..record.clone() },
         &format!("{before} 0/0000000000000000/0/0/1 a.test/TLSv1.3/TLS_AES_256_GCM_SHA384"),
     );
     let clear = Record { tls_session: None, tls: false, ..record };
     check(HTTPSLOG, &clear, &format!("{} 0/-/-/-/0 -/-/-", before.replace('~', "")));
+}
+
+#[test]
+fn the_clients_tls() {
+    let facts = crate::core::tls::sample::tests::facts();
+    let record = Record { tls: true, tls_session: Some(&facts), ..plain() };
+    let format = "%[ssl_c_verify]/%[ssl_c_err]/%[ssl_c_ca_err] %{+Q}[ssl_c_s_dn(CN)] %[ssl_c_sha1,hex] %[ja4] \
+                  %[fc.timer.handshake]";
+    check(format, &record, "10/10/0 \"alice\" AA - 7");
+    check(format, &Record { tls_session: None, ..record }, "-/-/- \"\" - - -");
 }
 
 #[test]

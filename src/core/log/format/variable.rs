@@ -1,6 +1,7 @@
 //! The variables of format strings, and the flags that change how they are written.
 
 use crate::core::proxy_protocol::Sample;
+use crate::core::tls::TlsSample;
 
 /// What stands for a value in a format string, by HAProxy's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,14 +74,18 @@ pub enum Variable {
     ConnectionError,
     /// `%[ssl_fc_err,hex]`
     TlsError,
-    /// `%[ssl_c_err]`, `%[ssl_c_ca_err]`
+    /// `%[ssl_c_err]`
     ClientCertificateError,
+    /// `%[ssl_c_ca_err]`: what went wrong is told of the whole chain here, by `ssl_c_err`.
+    IssuerCertificateError,
     /// `%[ssl_fc_is_resumed]`
     TlsResumed,
     /// `%[ssl_fc_sni]`
     TlsServerName,
     /// `%[fc_pp_authority]` and others
     Announced(Sample),
+    /// `%[ssl_c_s_dn]`, `%[ja4]`, …
+    Tls(TlsSample),
 }
 
 /// Every variable by its name.
@@ -153,12 +158,12 @@ pub const VARIABLES: [(&str, Variable); 63] = {
     ]
 };
 
-/// The sample expressions that are known: what HAProxy's `option httpslog` is made of.
+/// The sample expressions that are known besides those of [`TlsSample`]: what HAProxy's `option httpslog` is made of.
 pub const EXPRESSIONS: [(&str, Variable); 6] = [
     ("fc_err", Variable::ConnectionError),
     ("ssl_fc_err,hex", Variable::TlsError),
     ("ssl_c_err", Variable::ClientCertificateError),
-    ("ssl_c_ca_err", Variable::ClientCertificateError),
+    ("ssl_c_ca_err", Variable::IssuerCertificateError),
     ("ssl_fc_is_resumed", Variable::TlsResumed),
     ("ssl_fc_sni", Variable::TlsServerName),
 ];
@@ -208,9 +213,14 @@ impl Variable {
         use Variable::*;
         let none = Wants::default();
         match self {
-            TlsVersion | TlsCipher | TlsError | ClientCertificateError | TlsResumed | TlsServerName => {
-                Wants { tls: true, ..none }
-            }
+            TlsVersion
+            | TlsCipher
+            | TlsError
+            | ClientCertificateError
+            | IssuerCertificateError
+            | TlsResumed
+            | TlsServerName
+            | Tls(_) => Wants { tls: true, ..none },
             SourceIp | SourcePort | ServerIp | ServerPort => Wants { server_side: true, ..none },
             FrontendIp | FrontendPort => Wants { frontend_address: true, ..none },
             RequestCounter => Wants { request_counter: true, ..none },

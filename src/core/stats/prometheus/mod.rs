@@ -27,12 +27,27 @@ use text::Writer;
 pub struct MetricsFacts<'a> {
     /// The certificates in use.
     pub certificates: &'a [CertificateExpiry],
+    /// What keeps TLS with clients going; `None` without TLS.
+    pub tls: Option<TlsUpkeep>,
     /// The rate limits of all frontends.
     pub limits: &'a [LimitCount],
     /// Processor time of each worker, by its number.
     pub worker_cpu: &'a [Duration],
     /// The last time a configuration was read while running; the start's when that never happened.
     pub last_reload: Option<Reload>,
+}
+
+/// What keeps TLS with clients going.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TlsUpkeep {
+    /// Changes of certificates on disk that were taken into use.
+    pub reloads_taken: u64,
+    /// Those that were refused.
+    pub reloads_refused: u64,
+    /// Sessions in memory.
+    pub sessions: usize,
+    /// Ticket keys that are accepted.
+    pub ticket_keys: usize,
 }
 
 /// When a certificate ends.

@@ -213,6 +213,18 @@ fn servers(out: &mut Writer<'_>, query: &MetricsQuery, view: &View<'_>) {
 }
 
 fn certificates(out: &mut Writer<'_>, facts: &MetricsFacts<'_>) {
+    if let Some(tls) = facts.tls {
+        if out.family(PREFIX, "certificate_reloads_total", "Changes of certificates on disk by outcome") {
+            out.sample_with("", ("result", "taken"), Number::Whole(tls.reloads_taken));
+            out.sample_with("", ("result", "refused"), Number::Whole(tls.reloads_refused));
+        }
+        if out.family(PREFIX, "tls_sessions", "TLS sessions in memory") {
+            out.sample("", Number::Whole(tls.sessions as u64));
+        }
+        if out.family(PREFIX, "tls_ticket_keys", "Ticket keys that are accepted") {
+            out.sample("", Number::Whole(tls.ticket_keys as u64));
+        }
+    }
     if facts.certificates.is_empty()
         || !out.family(PREFIX, "certificate_not_after_seconds", "When a certificate ends, in seconds since 1970")
     {

@@ -156,12 +156,16 @@ fn what_only_the_caller_knows() {
             name: "example.com".into(),
             not_after: 1_800_000_000,
         }],
+        tls: Some(TlsUpkeep { reloads_taken: 3, reloads_refused: 1, sessions: 7, ticket_keys: 2 }),
         limits: &[LimitCount { frontend: "fe".into(), name: "per-client".into(), action: "deny", exceeded: 12 }],
         worker_cpu: &[Duration::from_millis(1500), Duration::ZERO],
         last_reload: Some(Reload { at: SystemTime::UNIX_EPOCH + Duration::from_secs(9), success: false }),
     };
     let page = Desk::of(vec![]).page("scope=lockgate", &facts);
     has(&page, "lockgate_certificate_not_after_seconds{file=\"/etc/a\\\\b.pem\",name=\"example.com\"} 1800000000");
+    has(&page, "lockgate_certificate_reloads_total{result=\"taken\"} 3");
+    has(&page, "lockgate_certificate_reloads_total{result=\"refused\"} 1");
+    has(&page, "lockgate_tls_ticket_keys 2");
     has(&page, "lockgate_frontend_rate_limit_exceeded_total{proxy=\"fe\",limit=\"per-client\",action=\"deny\"} 12");
     has(&page, "lockgate_worker_cpu_seconds_total{worker=\"0\"} 1.500000");
     has(&page, "lockgate_config_last_reload_success 0");

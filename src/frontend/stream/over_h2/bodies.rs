@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use h2::Reason;
 
+use super::super::encode::Encoding;
 use super::super::{End, download, upload};
 use crate::backend::h2::{Exchange, Fault, Piece};
 use crate::core::http::h1::{self, Body, Reject, RejectReason};
@@ -14,6 +15,7 @@ use crate::core::termination::{Cause, Phase};
 use crate::frontend::client::Client;
 use crate::frontend::connection::Connection;
 use crate::runtime::buffer::BufferShelf;
+use crate::runtime::compression::EncoderFailed;
 
 /// Bytes written of the output before it is moved to the front.
 const COMPACT_BYTES: usize = 64 * 1024;
@@ -118,6 +120,8 @@ pub(super) struct Download {
     closed: bool,
     /// What came before it is still good.
     fault: Option<Fault>,
+    /// Stands before the framing if the client gets the body compressed.
+    encoding: Option<Box<Encoding>>,
 }
 
 /// Why a download cannot go on.
@@ -147,7 +151,17 @@ impl Download {
             ended: left == Some(0),
             closed: false,
             fault: None,
+            encoding: None,
         }
+    }
+
+    /// The same, compressed on the way.
+    pub fn encoded(mut self, encoding: Option<Box<Encoding>>) -> Download {
+        if let Some(encoding) = &encoding {
+            self.chunked = encoding.makes_chunks();
+        }
+        self.encoding = encoding;
+        self
     }
 
     /// Moves what can be moved now: `out` (the head at first), then the body.
@@ -161,6 +175,9 @@ impl Download {
         moved: &mut bool,
     ) -> Result<download::Progress, DownloadError> {
         self.gather(cx, exchange, moved);
+        if self.encode(out).is_err() {
+            self.fault = Some(Fault::Broken);
+        }
         self.frame(out);
         while self.written < out.len() {
             let last = self.closed && self.trailers.is_empty();
@@ -239,6 +256,22 @@ impl Download {
             Some(1..) => self.fault = Some(Fault::Lost),
             _ => self.ended = true,
         }
+    }
+
+    /// Compresses what came. All of it comes out at once: the server has paused, or its window is used up.
+    fn encode(&mut self, out: &mut Vec<u8>) -> Result<(), EncoderFailed> {
+        let Some(encoding) = &mut self.encoding else { return Ok(()) };
+        if !self.fresh.is_empty() {
+            encoding.write(&self.fresh)?;
+            self.fresh.clear();
+        }
+        match self.ended {
+            true => encoding.finish()?,
+            false => encoding.flush()?,
+        }
+        encoding.rest();
+        encoding.frame(out);
+        Ok(())
     }
 
     fn frame(&mut self, out: &mut Vec<u8>) {

@@ -24,6 +24,9 @@ use crate::frontend::connection::millis;
 use crate::frontend::registry::Doing;
 use crate::runtime::clock;
 
+/// Connections that may come to nothing for one attempt before it counts as failed.
+const OPENINGS_MAX: u32 = 16;
+
 /// What came of waiting for the head of an answer.
 enum Heard {
     Answer(Answer),
@@ -42,6 +45,7 @@ impl Stream<'_> {
         if self.framing.upgrade.is_some_and(|upgrade| upgrade.websocket) {
             return Err(Failed::End(self.no_websocket(server)));
         }
+        let mut refused = 0;
         let (mut exchange, mut up) = loop {
             let place = self.place(newest, server).await?;
             self.note_place(&place);
@@ -54,7 +58,8 @@ impl Stream<'_> {
             match place.start(request, up.is_over(&self.upload)) {
                 Ok(exchange) => break (exchange, up),
                 // It has been told to take no more: another one will.
-                Err(Fault::Unprocessed) => {}
+                Err(Fault::Unprocessed) if refused < OPENINGS_MAX => refused += 1,
+                Err(Fault::Unprocessed) => return Err(self.turned_away(server)),
                 Err(_) => return Err(Failed::End(End::new(Cause::Internal, Phase::Headers))),
             }
         };
@@ -70,11 +75,17 @@ impl Stream<'_> {
         End::new(Cause::BadAnswer, Phase::Headers)
     }
 
+    /// The server takes connections and then no request on them.
+    fn turned_away(&self, server: &ServerView) -> Failed {
+        self.observe(server, Some(Fault::Unprocessed.text()));
+        Failed::Attempt { failure: Failure::Connect, end: End::new(Cause::ServerRefused, Phase::Connect) }
+    }
+
     /// A place on a connection, waited for if need be.
     async fn place(&mut self, view: &Arc<BackendView>, server: &ServerView) -> Result<Place, Failed> {
         let shard = self.worker.shard;
         let start = self.e.latest;
-        let mut waited = false;
+        let (mut waited, mut rounds) = (false, 0);
         loop {
             let turn = self.worker.source_turn.get();
             let host = &self.e.scratch.host;
@@ -104,7 +115,14 @@ impl Stream<'_> {
                     self.wait_for_place(view, server, waiting).await?
                 }
             };
-            let Some(place) = place else { continue };
+            let Some(place) = place else {
+                // Others took all there was, or the server took it away again.
+                rounds += 1;
+                if rounds > OPENINGS_MAX {
+                    return Err(self.turned_away(server));
+                }
+                continue;
+            };
             if waited {
                 self.e.latest = clock::now();
             }
@@ -315,7 +333,7 @@ impl Stream<'_> {
     ) -> Result<End, Failed> {
         let client_is_old = self.e.scratch.request.version() == Version::Http10;
         let hopeless = self.upload_is_hopeless(framing);
-        let mut down = Download::new(framing.body, !client_is_old && !self.e.http2);
+        let mut down = Download::new(framing.body, !client_is_old && !self.e.http2).encoded(self.encoding.take());
         let connection = &mut *self.connection;
         connection.place.entry.doing.set(Doing::Data);
         let scratch = &mut *self.e.scratch;
@@ -327,6 +345,7 @@ impl Stream<'_> {
         let bytes_in = &mut self.e.bytes_in;
         let bytes_out = &mut self.e.bytes_out;
         let mut active = None;
+        let (sent_before, head_bytes) = (*bytes_out, scratch.out.len() as u64);
         let cause = poll_fn(|cx| {
             if let Some(cause) = connection.place.entry.kill.get() {
                 return Poll::Ready(cause);
@@ -373,6 +392,9 @@ impl Stream<'_> {
         .await;
         if active.is_some() {
             self.e.latest = clock::now();
+        }
+        if self.bypasses {
+            self.count_bypassed((self.e.bytes_out - sent_before).saturating_sub(head_bytes));
         }
         if cause != Cause::Done {
             self.cut_visibly = framing.body == Body::Chunked && client_is_old;
