@@ -220,8 +220,8 @@ fn config(
     config.send_tls13_tickets = 2;
     config.max_early_data_size = 0;
     config.alpn_protocols = offer.alpn.iter().map(|version| version.alpn().to_vec()).collect();
-    // Every suite offered is sound; the client knows better than we do whether its processor has AES.
-    config.ignore_client_order = false;
+    // As HAProxy does unless told `prefer-client-ciphers`: the order of the configuration is what an operator expects.
+    config.ignore_client_order = true;
     Ok(Arc::new(config))
 }
 

@@ -446,7 +446,7 @@ fn checks_go_by_the_servers_own_tls() {
         let site = site(&authority, &origin, keys).backend(check(kind)).start();
         site.wait_status("s1", status);
         let row = site.stat("web", "s1");
-        assert_eq!(row.get("check_status"), word, "{keys} {kind}");
+        assert_eq!(row.check_status(), word, "{keys} {kind}");
         let expected =
             if word == "L6RSP" { "SSL handshake failure (its certificate is for a.test, not for b.test)" } else { "" };
         assert_eq!(row.get("last_chk"), expected);
@@ -456,7 +456,7 @@ fn checks_go_by_the_servers_own_tls() {
     let elsewhere = format!("health_check: {{ port: {}, interval: 100ms, rise: 1 }}", plain.addr().port());
     let site = site(&authority, &origin, "verify_host: a.test").backend(elsewhere).start();
     site.wait_status("s1", "UP");
-    assert_eq!(site.stat("web", "s1").get("check_status"), "L7OK");
+    assert_eq!(site.stat("web", "s1").check_status(), "L7OK");
     assert!(!plain.requests().is_empty());
 }
 
@@ -524,7 +524,7 @@ fn servers_added_while_it_runs() {
         until("it to serve", || site.get("/").text() == "s1");
         if name == "d1" {
             site.order("enable health web/d1");
-            until("its check", || site.stat("web", "d1").get("check_status") == "L6OK");
+            until("its check", || site.stat("web", "d1").check_status() == "L6OK");
         }
         site.order(&format!("disable server web/{name}"));
     }

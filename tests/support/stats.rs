@@ -13,6 +13,12 @@ impl StatRow {
         self.0.get(column).unwrap_or_else(|| panic!("show stat has no column {column}"))
     }
 
+    /// What the last check came to, without the star that says that the next one is under way.
+    #[track_caller]
+    pub fn check_status(&self) -> &str {
+        self.get("check_status").trim_start_matches("* ")
+    }
+
     /// A column's number; an empty one is 0.
     #[track_caller]
     pub fn number(&self, column: &str) -> i64 {

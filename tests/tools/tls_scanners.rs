@@ -148,9 +148,6 @@ const NOT_WEAK: &[&str] = &[
     "cert_expirationStatus",
     "cert_extlifeSpan",
     "cert_revocation",
-    // Clients choose among the suites, on purpose: all six are good, and a phone without instructions for AES knows best.
-    // Later versions of testssl.sh agree.
-    "cipher_order",
 ];
 
 /// What testssl.sh has to say, by its own severities.

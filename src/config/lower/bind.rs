@@ -75,12 +75,14 @@ impl Lowering<'_> {
             cipher_suites: &written.cipher_suites,
             groups: &written.groups,
         };
-        let mut offer = self.tls_offer(&own, &TlsOffer::default());
-        match &written.alpn {
-            Some(alpn) => offer.alpn = self.offered_protocols(alpn),
-            // What is spoken in sessions is between client and server: nothing is promised for the latter.
-            None if self.mode == Mode::Tcp => offer.alpn.clear(),
-            None => {}
+        let mut otherwise = TlsOffer::default();
+        if self.mode == Mode::Tcp {
+            // What is spoken in a session is between client and server: nothing is promised for the latter.
+            otherwise.alpn.clear();
+        }
+        let mut offer = self.tls_offer(&own, &otherwise);
+        if let Some(alpn) = &written.alpn {
+            offer.alpn = self.offered_protocols(alpn);
         }
         let client_auth = self.client_auth(written);
         let Some(paths) = &written.certificates else {

@@ -82,9 +82,10 @@ impl Lowering<'_> {
         }
         for limit in written.rate_limits.iter().flat_map(|limits| limits.iter()) {
             self.http_only(&[key!(limit.deny_status)]);
-            for (at, _) in limit.key.iter().flat_map(|k| k.items()).filter(|(_, part)| part.as_ref() != "client_ip") {
-                self.error(at, "sessions in `mode: tcp` can only be told apart by their client")
-                    .help("use `client_ip`");
+            let of_request = |part: &str| matches!(part, "host" | "path") || part.starts_with("header(");
+            for (at, _) in limit.key.iter().flat_map(|k| k.items()).filter(|(_, part)| of_request(part.as_ref())) {
+                self.error(at, "this part of the key is of requests, which `mode: tcp` does not see")
+                    .help("use `client_ip`, or samples of TLS where it ends here");
             }
             if let Some(action) = limit.action.as_ref().filter(|action| matches!(***action, Action::Tarpit)) {
                 self.error(action.id(), "`tarpit` has no meaning in `mode: tcp`")

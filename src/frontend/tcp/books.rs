@@ -288,7 +288,7 @@ impl Books {
         let backend = self.backend();
         let wants = worker.log_wants(&spec.log);
         let went_wrong = self.redispatched || self.retries > 0 || end.cause != Cause::Done;
-        let tls_facts = if wants.tls { connection.io.tls_facts() } else { None };
+        let facts = if wants.tls { connection.io.tls_facts() } else { None };
         let record = Record {
             mode: Mode::Tcp,
             client: self.client,
@@ -330,7 +330,7 @@ impl Books {
             severity: if spec.log.separate_errors && went_wrong { severity::ERROR } else { severity::INFO },
             format: spec.log.format.as_ref(),
             asap: spec.log.asap,
-            tls_session: tls_facts.as_deref(),
+            tls_session: facts.as_deref(),
             frontend_address: if wants.frontend_address { connection.destination() } else { None },
             server_source: self.server_side.0,
             server_address: self.server_side.1,

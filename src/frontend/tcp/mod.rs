@@ -121,8 +121,8 @@ impl Session {
             return Ok(());
         }
         let tls = self.connection.io.tls_facts();
-        let facts =
-            RequestFacts { client: self.books.client_ip(), host: "", head: &Head::new(), tls: tls.as_deref() };
+        let client = self.books.client_ip();
+        let facts = RequestFacts { client, host: "", head: &Head::new(), tls: tls.as_deref() };
         match rules.iter().any(|rule| rule.denies(&facts, &self.worker.shared.patterns)) {
             false => Ok(()),
             true => Err(End::new(Cause::Denied(403), Phase::Request)),
@@ -171,9 +171,9 @@ impl Session {
         let tls_facts = self.connection.io.tls_facts();
         let facts = RouteFacts {
             head: &Head::new(),
-            tls_facts: tls_facts.as_deref(),
             host: &self.books.server_name,
             tls: self.connection.is_secure(),
+            tls_facts: tls_facts.as_deref(),
             client: self.books.client_ip(),
             patterns: &self.worker.shared.patterns,
         };

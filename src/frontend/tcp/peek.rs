@@ -27,7 +27,7 @@ impl Session {
         if self.connection.io.is_tls() {
             // Its TLS ends here: the name was asked for in the handshake.
             let facts = self.connection.io.tls_facts();
-            let asked = facts.as_deref().and_then(|facts| facts.server_name.as_deref());
+            let asked = facts.as_deref().and_then(|tls| tls.server_name.as_deref());
             return Ok(asked.map(normalised).unwrap_or_default());
         }
         if let Some(asked) = self.connection.tlvs().filter(|_| self.connection.is_secure()).and_then(|t| t.authority())
