@@ -56,32 +56,41 @@ impl Control {
             })
             .collect();
         let mut notices = self.certificates.take_changes(changes, now_unix());
-        for path in others {
-            notices.extend(self.take_other(&path));
-        }
+        notices.extend(self.take_others(&others));
         self.tell(&notices);
         notices.iter().fold(String::new(), |text, notice| text + &notice.text + "\n")
     }
 
-    /// A file of authorities, revocation lists or ticket keys was written.
-    fn take_other(&mut self, path: &std::path::Path) -> Vec<Notice> {
-        let shown = path.display();
-        let mut notices = Vec::new();
-        for acceptor in self.tls.acceptors.iter().filter(|acceptor| acceptor.trusts(path)) {
-            match acceptor.renew() {
-                Ok(false) => {}
-                Ok(true) => {
-                    notices.push(Notice { refused: false, text: format!("{shown} was read anew, changed on disk.") })
-                }
-                Err(error) => {
-                    let text = format!("{shown} was not read from disk, what it said before stays in force: {error}.");
-                    notices.push(Notice { refused: true, text });
+    /// Files of authorities, revocation lists or ticket keys were written.
+    fn take_others(&mut self, paths: &[PathBuf]) -> Vec<Notice> {
+        let mut notices: Vec<Notice> = Vec::new();
+        for acceptor in &self.tls.acceptors {
+            let mut trusted = paths.iter().filter(|path| acceptor.trusts(path)).peekable();
+            if trusted.peek().is_none() {
+                continue;
+            }
+            // All of a bind's files at once: each is said to be read, though one alone may have made the difference.
+            let renewed = acceptor.renew();
+            for path in trusted {
+                let shown = path.display();
+                let notice = match &renewed {
+                    Ok(false) => continue,
+                    Ok(true) => Notice { refused: false, text: format!("{shown} was read anew, changed on disk.") },
+                    Err(error) => Notice {
+                        refused: true,
+                        text: format!("{shown} was not read from disk, what it said before stays in force: {error}."),
+                    },
+                };
+                if !notices.contains(&notice) {
+                    notices.push(notice);
                 }
             }
         }
-        notices.dedup();
         let keys = &self.global.tls.ticket_keys;
-        if matches!(keys, TicketKeysFrom::File(file) | TicketKeysFrom::Secret(file) if file == path) {
+        if let TicketKeysFrom::File(file) | TicketKeysFrom::Secret(file) = keys
+            && paths.contains(file)
+        {
+            let shown = file.display();
             let taken = ticket_source::load(keys).map_err(|error| error.to_string());
             let taken = taken.and_then(|keys| self.resumption.set_keys(&keys).map_err(|error| error.to_string()));
             notices.extend(match taken {

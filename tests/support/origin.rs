@@ -326,6 +326,8 @@ impl Blackhole {
         let address = ports::address();
         let new = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
         let listener = new();
+        // Connections of an earlier test may still be leaving.
+        listener.set_reuse_address(true).expect("an option every socket has");
         listener.bind(&address.into()).expect("a reserved port can be bound");
         listener.listen(0).expect("listening");
         let mut fillers = Vec::new();
