@@ -156,7 +156,7 @@ pub(in crate::config) struct BindTls {
     pub ciphers: Opt<OneOrMany<Text>>,
     /// Cipher suites of TLS 1.3, likewise.
     pub cipher_suites: Opt<OneOrMany<Text>>,
-    /// Key-exchange groups in OpenSSL's or IANA's names, in order of preference.
+    /// Key-exchange groups in OpenSSL's or IANA's names; the client's order counts.
     /// Default: [X25519MLKEM768, x25519, secp256r1, secp384r1].
     pub groups: Opt<OneOrMany<Text>>,
     /// Whether clients are refused that ask for no name, or one there is no certificate for. Default: false, they get
@@ -364,7 +364,7 @@ pub(in crate::config) struct Route {
     pub header: Opt<Named<ConditionChoice>>,
     /// Query conditions by parameter name; all must hold.
     pub query: Opt<Named<ConditionChoice>>,
-    /// Only requests that came over TLS (`true`) or plain (`false`). Default: both.
+    /// Only what came over TLS (`true`) or plain (`false`); a PROXY header that tells of TLS counts. Default: both.
     pub tls: Opt<bool>,
     /// Conditions on the client's TLS by HAProxy's names of samples (`ssl_c_verify`, `ssl_c_s_dn(CN)`, `ja4`, …); all
     /// must hold.

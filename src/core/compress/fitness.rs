@@ -63,7 +63,10 @@ impl<'a> Facts<'a> {
             }
             let is = |text: &[u8]| name.eq_ignore_ascii_case(text);
             match name.len() {
-                12 if is(b"content-type") => facts.content_type = facts.content_type.or(Some(value)),
+                12 if is(b"content-type") => {
+                    facts.content_type = facts.content_type.or(Some(value));
+                    facts.fixed |= is_grpc(value);
+                }
                 16 if is(b"content-encoding") => {
                     facts.fixed |= list(value).any(|coding| !coding.eq_ignore_ascii_case(b"identity"));
                 }
@@ -78,6 +81,12 @@ impl<'a> Facts<'a> {
         }
         facts
     }
+}
+
+/// gRPC compresses its messages one by one, and its clients know no coding of the whole.
+fn is_grpc(content_type: &[u8]) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
+    content_type.get(..GRPC.len()).is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
 }
 
 fn says_no_transform(value: &[u8]) -> bool {
@@ -99,7 +108,7 @@ mod tests {
     fn spec() -> CompressionSpec {
         CompressionSpec {
             algorithms: vec![GZIP],
-            types: ["text/*", "application/json"].map(|t| MediaRange::parse(t).unwrap()).into(),
+            types: ["text/*", "application/json", "application/grpc", "application/*+json"].map(|t| MediaRange::parse(t).unwrap()).into(),
             min_bytes: 1000,
             offload: false,
         }
@@ -145,6 +154,8 @@ mod tests {
             format!("{HTML}|Cache-Control: max-age=3, No-Transform"),
             format!("{HTML}|Cache-Control: public|Cache-Control: no-transform"),
             format!("{HTML}|Content-Range: bytes 0-5/9"),
+            "200 OK|Content-Type: application/grpc".to_owned(),
+            "200 OK|Content-Type: Application/gRPC+json".to_owned(),
             format!("{HTML}|Content-Digest: sha-256=:AA==:"),
             format!("{HTML}|Repr-Digest: sha-256=:AA==:"),
             format!("{HTML}|Digest: x"),

@@ -49,7 +49,7 @@ impl Stream<'_> {
         let (mut exchange, mut up) = loop {
             let place = self.place(newest, server).await?;
             self.note_place(&place);
-            let (tls, trailers) = (self.connection.io.is_tls(), self.takes_trailers);
+            let (tls, trailers) = (self.connection.is_secure(), self.takes_trailers);
             let request = h2_to_server::request(&self.e.scratch.request, tls, trailers, &view.spec.name);
             let Ok(request) = request else {
                 return Err(Failed::End(End::new(Cause::BadRequest(400), Phase::Headers)));
