@@ -313,8 +313,7 @@ fn a_lost_connection_is_replaced_for_requests_that_may_be_repeated() {
             socket.write_all(&frame(4, 0, 0, b"")).unwrap();
             socket.read_exact(&mut [0; 24]).unwrap();
             let mut asked = 0;
-            loop {
-                let Ok((kind, stream)) = read_frame(&mut socket) else { break };
+            while let Ok((kind, stream)) = read_frame(&mut socket) {
                 if kind == 1 {
                     asked += 1;
                     if asked > answers {

@@ -150,7 +150,8 @@ pub(in crate::config) struct BindTls {
     pub min_version: Opt<TlsVersion>,
     /// Newest version offered. Default: 1.3.
     pub max_version: Opt<TlsVersion>,
-    /// Protocols offered, `h2` and `http/1.1`, the preferred one first. Default: [h2, http/1.1].
+    /// Protocols offered, `h2` and `http/1.1`, the preferred one first. Default: [h2, http/1.1];
+    /// none in TCP mode.
     pub alpn: Opt<OneOrMany<Text>>,
     /// Cipher suites of TLS 1.2 in OpenSSL's or IANA's names, in order of preference. Default: all that are sound.
     pub ciphers: Opt<OneOrMany<Text>>,

@@ -44,7 +44,7 @@ pub(in crate::config) struct ServerTls {
     /// Key-exchange groups offered, best first, in OpenSSL's or IANA's names. Default: X25519MLKEM768, X25519, P-256,
     /// P-384.
     pub groups: Opt<OneOrMany<Text>>,
-    /// Protocols offered; this version speaks HTTP/1.1 to servers. Default: none is offered.
+    /// Protocols offered beside HTTP/2, which `proto: h2` asks for. Default: none is offered.
     pub alpn: Opt<OneOrMany<Text>>,
     /// Sessions kept for resumption; 0 makes every handshake a complete one. Default: 256.
     #[schemars(range(max = 1_000_000))]

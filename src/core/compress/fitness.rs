@@ -108,7 +108,9 @@ mod tests {
     fn spec() -> CompressionSpec {
         CompressionSpec {
             algorithms: vec![GZIP],
-            types: ["text/*", "application/json", "application/grpc", "application/*+json"].map(|t| MediaRange::parse(t).unwrap()).into(),
+            types: ["text/*", "application/json", "application/grpc", "application/*+json"]
+                .map(|t| MediaRange::parse(t).unwrap())
+                .into(),
             min_bytes: 1000,
             offload: false,
         }

@@ -24,7 +24,7 @@ pub fn request_head(data: &[u8]) -> bool {
             parts.headers.append(name, value);
         }
     }
-    let ended = data.len() % 2 == 0;
+    let ended = data.len().is_multiple_of(2);
     let protocol = Some(protocol).filter(|p| !p.is_empty());
     let mut head = Head::new();
     let Ok(framing) = request::fill(&mut head, &parts, protocol, ended, &HttpLimits::default()) else { return false };
