@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
-use crate::core::tls::ServerTls;
+use crate::core::tls::{ServerTls, Sni};
 use crate::runtime::socket::Socket;
 use crate::tls::connector;
 
@@ -172,7 +172,8 @@ impl ServerIo {
         match (self, settings) {
             (ServerIo::Plain(_), None) => Fit::Yes,
             (ServerIo::Tls(s), Some(settings)) if Arc::ptr_eq(&s.settings, settings) || s.settings == *settings => {
-                if s.host.is_none() || s.host.as_deref() == host { Fit::Yes } else { Fit::OtherHost }
+                let by_host = settings.sni == Sni::RequestHost;
+                if !by_host || s.host.as_deref() == host { Fit::Yes } else { Fit::OtherHost }
             }
             _ => Fit::No,
         }

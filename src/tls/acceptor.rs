@@ -14,6 +14,7 @@ use std::task::Poll;
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest;
 use rustls::pki_types::CertificateDer;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{HandshakeKind, ServerConfig, ServerConnection};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
@@ -63,8 +64,12 @@ pub struct BindAcceptor {
 /// What is offered: the bind's own offer, then those of its certificates that have their own.
 #[derive(Debug)]
 struct Offers {
-    configs: Vec<Arc<ServerConfig>>,
+    /// Each for a client that begins, and for one that comes back: that one has used one ticket and gets one.
+    configs: Vec<[Arc<ServerConfig>; 2]>,
     afterwards: Option<Afterwards>,
+    /// What the chain of a resumed session is verified with again: time has gone by since it was. `None` where
+    /// `afterwards` does that.
+    again: Option<Arc<dyn ClientCertVerifier>>,
     /// Whom clients' certificates must come from ([`ClientVerifier::identity`]).
     identity: Vec<u8>,
 }
@@ -120,7 +125,7 @@ impl BindAcceptor {
     {
         let hello = read_hello(&mut io, opening).await?;
         let name = hello.as_ref().and_then(ClientHello::server_name);
-        let (config, afterwards) = {
+        let (config, afterwards, again) = {
             let offers = self.offers.load();
             let number = match (self.resolver.offer(name), &hello) {
                 (Some(number), _) => number,
@@ -132,11 +137,23 @@ impl BindAcceptor {
                     return Err(HandshakeError::UnknownName(name.map(Into::into)));
                 }
             };
-            let config = offers.configs.get(number).or_else(|| offers.configs.first()).cloned();
-            (config.ok_or(HandshakeError::Closed)?, offers.afterwards.clone())
+            let comes_back = hello.as_ref().is_some_and(|hello| hello.extension(PRE_SHARED_KEY).is_some());
+            let pair = offers.configs.get(number).or_else(|| offers.configs.first());
+            let config = pair.map(|[first, again]| if comes_back { again } else { first }).cloned();
+            (config.ok_or(HandshakeError::Closed)?, offers.afterwards.clone(), offers.again.clone())
         };
         let stream = shake(config, io, &opening.bytes).await?;
+        if hello.is_none() {
+            // The library read what was not read here: nothing that goes by the hello would hold.
+            return Err(HandshakeError::Failure(rustls::Error::PeerSentOversizedRecord));
+        }
         let connection = stream.get_ref().1;
+        if is_resumed(&stream)
+            && let (Some(again), Some([leaf, further @ ..])) = (&again, connection.peer_certificates())
+        {
+            let verified = again.verify_client_cert(leaf, further, self.shared.unix_time());
+            verified.map_err(HandshakeError::Failure)?;
+        }
         let now = || self.shared.unix_time();
         let verify = |chain: &[CertificateDer<'_>]| afterwards.as_ref().map_or(0, |check| check.verify(chain, now()));
         let facts = TlsFacts {
@@ -176,12 +193,21 @@ impl Offers {
         let of_certificates = spec.certificates.iter().filter_map(|source| source.offer.as_ref());
         let configs = std::iter::once(&spec.offer)
             .chain(of_certificates)
-            .map(|offer| config(offer, clients.as_ref(), context, shared, resolver))
-            .collect::<Result<_, _>>()?;
+            .map(|offer| {
+                let first = config(offer, clients.as_ref(), context, shared, resolver)?;
+                let mut again = (*first).clone();
+                again.send_tls13_tickets = 1;
+                Ok([first, Arc::new(again)])
+            })
+            .collect::<Result<_, AcceptorError>>()?;
+        let again = clients.as_ref().filter(|c| c.afterwards.is_none()).map(|c| c.handshake.clone());
         let (afterwards, identity) = clients.map(|clients| (clients.afterwards, clients.identity)).unwrap_or_default();
-        Ok(Offers { configs, afterwards, identity })
+        Ok(Offers { configs, afterwards, again, identity })
     }
 }
+
+/// `pre_shared_key` (RFC 8446 section 4.2.11).
+const PRE_SHARED_KEY: u16 = 41;
 
 /// The bind's own offer alone; see [`BindAcceptor::new`].
 pub fn server_config(

@@ -2,9 +2,10 @@
 //! and sessions must be found again. Files that changed on disk are read again.
 
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::connector::{Connector, ConnectorError};
 use crate::core::tls::{ServerTls, Verify};
@@ -29,7 +30,7 @@ struct Kept {
     connector: Arc<Connector>,
     looked_at: Instant,
     /// When its files had last changed.
-    modified: Vec<Option<SystemTime>>,
+    modified: Vec<Option<Stamp>>,
 }
 
 impl Connectors {
@@ -108,6 +109,11 @@ fn files(settings: &ServerTls) -> impl Iterator<Item = &PathBuf> {
     roots.into_iter().chain(&settings.crl_file).chain(identity.flatten())
 }
 
-fn modified(settings: &ServerTls) -> Vec<Option<SystemTime>> {
-    files(settings).map(|path| std::fs::metadata(path).and_then(|m| m.modified()).ok()).collect()
+/// What a file is known by: device, inode, size, and when its content and itself changed, in seconds and nanoseconds.
+type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
+
+fn modified(settings: &ServerTls) -> Vec<Option<Stamp>> {
+    let stamp =
+        |m: std::fs::Metadata| (m.dev(), m.ino(), m.size(), (m.mtime(), m.mtime_nsec()), (m.ctime(), m.ctime_nsec()));
+    files(settings).map(|path| std::fs::metadata(path).ok().map(stamp)).collect()
 }

@@ -168,6 +168,6 @@ impl StoresServerSessions for Context {
     }
 
     fn can_cache(&self) -> bool {
-        self.shared.sessions.capacity() > 0
+        self.shared.sessions.can_store()
     }
 }

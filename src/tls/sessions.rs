@@ -114,6 +114,11 @@ impl SessionCache {
         self.shards.iter().map(|shard| shard.lock().capacity).sum()
     }
 
+    /// Whether any session may be stored: the first shard has a place as soon as there is one.
+    pub fn can_store(&self) -> bool {
+        self.shards.first().is_some_and(|shard| shard.lock().capacity > 0)
+    }
+
     fn shard(&self, key: &Key) -> &Mutex<Shard> {
         let position = self.hasher.hash_one(key) as usize % SHARDS;
         &self.shards[position]

@@ -220,9 +220,10 @@ impl TicketKeys {
         let ring = self.ring.load();
         // Names are public and random; comparing them need not take constant time.
         let key = ring.keys.iter().find(|key| key.name == *name)?;
-        let mut plain = body.to_vec();
+        let mut plain = Zeroizing::new(body.to_vec());
         let aad = authenticated(name, context);
-        let opened = key.key.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(aad), &mut plain).ok()?;
+        let opened =
+            key.key.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(aad), &mut plain[..]).ok()?;
         let (made, session) = opened.split_first_chunk::<TIME_BYTES>()?;
         let made = Duration::from_secs(u64::from_be_bytes(*made));
         let now = (self.clocks.wall)();

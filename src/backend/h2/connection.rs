@@ -19,7 +19,7 @@ use super::exchange::{Exchange, Fault};
 use crate::core::fleet::live::ServerLive;
 use crate::core::fleet::snapshot::{ConnectTo, ServerView};
 use crate::core::fleet::spec::{Http2ToServers, HttpLimits};
-use crate::core::tls::ServerTls;
+use crate::core::tls::{ServerTls, Sni};
 use crate::runtime::clock;
 use crate::runtime::deadline::Deadline;
 
@@ -93,7 +93,8 @@ impl Connection {
 
     /// Whether requests for that host may be sent on it.
     pub(super) fn is_for(&self, host: Option<&str>, owner: Option<u64>) -> bool {
-        self.owner == owner && (self.host.is_none() || self.host.as_deref() == host)
+        let by_host = self.tls.as_ref().is_some_and(|tls| tls.sni == Sni::RequestHost);
+        self.owner == owner && (!by_host || self.host.as_deref() == host)
     }
 
     /// Whose it is, if it may serve one client alone.

@@ -86,11 +86,11 @@ impl Connections {
             return Asked::Place(place);
         }
         let most = of.most.get().unwrap_or(u32::MAX).min(whose.spec.http2.max_streams);
-        let fits = |o: &Opening| o.owner == whose.owner && (o.host.is_none() || o.host.as_deref() == whose.host);
+        let by_host = server.tls.as_ref().is_some_and(|tls| tls.sni == Sni::RequestHost);
+        let fits = |o: &Opening| o.owner == whose.owner && (!by_host || o.host.as_deref() == whose.host);
         if let Some(opening) = of.opening.borrow().iter().find(|o| o.has_room(most) && fits(o)) {
             return Asked::Wait { waiting: opening.wait(), fresh: false };
         }
-        let by_host = server.tls.as_ref().is_some_and(|tls| tls.sni == Sni::RequestHost);
         let host = whose.host.filter(|_| by_host).map(Box::from);
         let opening = Rc::new(Opening::new(host, whose.owner));
         let waiting = opening.wait();

@@ -14,7 +14,7 @@ pub(in crate::config) struct Http2 {
     pub max_streams: Opt<u32>,
     /// Bytes of one request's body that may be on their way or unread. Default: 128KiB.
     pub stream_window: Opt<text::Size>,
-    /// The same for all bodies of a connection. Default: 256KiB.
+    /// The same for all bodies of a connection. Default: 1MiB.
     pub connection_window: Opt<text::Size>,
     /// Bytes of the largest frame taken. Default: 16KiB.
     pub max_frame: Opt<text::Size>,

@@ -28,6 +28,9 @@ use crate::runtime::clock;
 
 /// Bytes of one answer that wait for the socket beyond what the client's windows let out.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// What small DATA frames that wait to be read may cost beyond their bytes: each is charged as if it held 256. A whole
+/// stream window of messages of sixteen bytes fits; beyond it the connection is ended (ENHANCE_YOUR_CALM).
+const SMALL_FRAMES_BYTES: usize = 2 * 1024 * 1024;
 /// How long a client may take to confirm that it has heard of the end (RFC 9113 section 6.8), and how long its last
 /// bytes may take to leave.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -128,6 +131,7 @@ async fn shake_hands(
         .max_header_list_size(u32::try_from(head_max).unwrap_or(u32::MAX))
         .max_concurrent_streams(limits.max_streams)
         .max_send_buffer_size(SEND_BUFFER_BYTES)
+        .data_frame_budget(SMALL_FRAMES_BYTES)
         .max_pending_accept_reset_streams(limits.max_streams as usize)
         .enable_connect_protocol();
     let mut shaking = pin!(builder.handshake::<_, Bytes>(Wire(link.clone())));

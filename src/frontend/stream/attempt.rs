@@ -390,6 +390,12 @@ impl Stream<'_> {
             }
             return Err(end);
         }
+        if self.e.http2 && self.framing.body == Body::Chunked {
+            // None of the body has come, but its end may have: it was said to the server that failed, and is owed to the
+            // next one too.
+            let limits = self.e.frontend().spec.limits;
+            self.upload = super::upload::Upload::unframed(&limits);
+        }
         // What the failed attempt got to is not what the next one will, nor is its time the next one's.
         self.e.latest = clock::now();
         self.e.connected = None;

@@ -95,8 +95,10 @@ impl Stream<'_> {
             Verdict::Encode(algorithm) => algorithm,
         };
         if body == Body::Empty {
-            // To a `HEAD`, which gets the fields that a `GET` would get (RFC 9110 section 9.3.2).
-            rewrite::encode(response, algorithm.coding);
+            if scratch.request.method() == b"HEAD" {
+                // It gets the fields that a `GET` would get (RFC 9110 section 9.3.2).
+                rewrite::encode(response, algorithm.coding);
+            }
             return false;
         }
         let encoders = &self.worker.encoders;

@@ -547,7 +547,8 @@ impl Stream<'_> {
             self.note_bad_answer(&reject, side.buffer.filled());
         }
         if cause != Cause::Done {
-            if self.e.bytes_out == sent_before && cause == Cause::BadAnswer {
+            // A head for HTTP/2 has left already.
+            if self.e.bytes_out == sent_before && cause == Cause::BadAnswer && !self.e.http2 {
                 // The client has seen nothing of it: it can still be told.
                 self.e.status = None;
                 return Err(End::new(cause, Phase::Headers).into());

@@ -1,8 +1,8 @@
 //! Sessions in TCP mode: one connection of a client, one to a server, and bytes both ways.
 //!
-//! [`serve`] is the life of one. This file is the order of the work up to the server: who may come in, where it goes
-//! (by the name in a ClientHello, if routes ask for one: [`peek`]), finding a server ([`reach`]). Then [`relay`] moves
-//! the bytes, and [`books`] counts and logs. Places, queues, limits, lists and routes are those of HTTP.
+//! `serve` is the life of one. This file is the order of the work up to the server: who may come in, where it goes
+//! (by the name in a ClientHello, if routes ask for one: `peek`), finding a server (`reach`). Then `relay` moves
+//! the bytes, and `books` counts and logs. Places, queues, limits, lists and routes are those of HTTP.
 
 mod books;
 mod peek;

@@ -29,7 +29,7 @@ pub struct Http2Limits {
     pub max_streams: u32,
     /// Bytes of a request's body that may be on their way or unread (`stream_window`, default 128 KiB).
     pub stream_window_bytes: u32,
-    /// The same for all bodies of a connection (`connection_window`, default 256 KiB).
+    /// The same for all bodies of a connection (`connection_window`, default 1 MiB).
     pub connection_window_bytes: u32,
     /// Bytes of the largest frame taken (`max_frame`, default 16 KiB).
     pub max_frame_bytes: u32,
@@ -47,7 +47,7 @@ impl Default for Http2Limits {
         Http2Limits {
             max_streams: 100,
             stream_window_bytes: 128 * 1024,
-            connection_window_bytes: 256 * 1024,
+            connection_window_bytes: 1024 * 1024,
             max_frame_bytes: 16 * 1024,
             max_resets: 100,
             max_control_frames: 100,

@@ -243,8 +243,8 @@ impl Download {
                     self.trailers = h2_to_server::trailers(&trailers);
                 }
                 Poll::Ready(Ok(Piece::End)) => self.end(),
-                // It has said all and asks for no more of the request (RFC 9113 section 8.1).
-                Poll::Ready(Err(Fault::Reset(Reason::NO_ERROR))) => self.end(),
+                // Its length says that all has come, though its end was never said. (A reset behind the end is no fault.)
+                Poll::Ready(Err(Fault::Reset(Reason::NO_ERROR))) if self.left == Some(0) => self.end(),
                 Poll::Ready(Err(fault)) => self.fault = Some(fault),
                 Poll::Pending => return,
             }
