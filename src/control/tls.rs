@@ -64,26 +64,21 @@ impl Control {
     /// Files of authorities, revocation lists or ticket keys were written.
     fn take_others(&mut self, paths: &[PathBuf]) -> Vec<Notice> {
         let mut notices: Vec<Notice> = Vec::new();
-        for acceptor in &self.tls.acceptors {
-            let mut trusted = paths.iter().filter(|path| acceptor.trusts(path)).peekable();
-            if trusted.peek().is_none() {
-                continue;
-            }
-            // All of a bind's files at once: each is said to be read, though one alone may have made the difference.
-            let renewed = acceptor.renew();
-            for path in trusted {
-                let shown = path.display();
-                let notice = match &renewed {
-                    Ok(false) => continue,
-                    Ok(true) => Notice { refused: false, text: format!("{shown} was read anew, changed on disk.") },
-                    Err(error) => Notice {
-                        refused: true,
-                        text: format!("{shown} was not read from disk, what it said before stays in force: {error}."),
-                    },
-                };
-                if !notices.contains(&notice) {
-                    notices.push(notice);
-                }
+        for acceptor in self.tls.acceptors.iter().filter(|a| paths.iter().any(|path| a.trusts(path))) {
+            // All of a bind's files are read at once, whichever of them made the difference.
+            let files = acceptor.client_auth().into_iter().flat_map(|auth| [&auth.ca_file, &auth.crl_file]).flatten();
+            let files: Vec<String> = files.map(|path| path.display().to_string()).collect();
+            let (shown, were) = (files.join(" and "), if files.len() > 1 { "were" } else { "was" });
+            let notice = match acceptor.renew() {
+                Ok(false) => continue,
+                Ok(true) => Notice { refused: false, text: format!("{shown} {were} read anew, changed on disk.") },
+                Err(error) => Notice {
+                    refused: true,
+                    text: format!("{shown} {were} not read from disk, what was said before stays in force: {error}."),
+                },
+            };
+            if !notices.contains(&notice) {
+                notices.push(notice);
             }
         }
         let keys = &self.global.tls.ticket_keys;

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::client::RawClient;
 use crate::support::gate::Gate;
+use crate::support::h2::{H2Client, request};
 use crate::support::h2_origin::H2Origin;
 use crate::support::message::{Message, Role};
 use crate::support::origin::{Origin, Reply};
@@ -150,6 +151,21 @@ fn answers_of_http2_servers_are_compressed_too() {
         (plain.field("content-encoding"), plain.text()),
         (None, String::from_utf8_lossy(&page(3000)).into_owned())
     );
+}
+
+#[test]
+fn an_empty_answer_is_not_said_to_be_compressed() {
+    let origin = H2Origin::answering(|mut call| async move {
+        let head = crate::support::h2_origin::head(200, &[("content-type", "text/html")]);
+        let _ = call.respond.send_response(head, true);
+    });
+    let site = Site::new().server(origin.addr(), "proto: h2");
+    let bind = format!("bind: [ {{ address: \"{}\", proto: h2 }} ]", site.address());
+    let site = site.frontend(bind).frontend(ON).start();
+    let mut client = H2Client::connect(site.address);
+    let asked = request(http::Method::GET, "/", &[("accept-encoding", "gzip")]);
+    let answer = client.ask(asked, b"");
+    assert_eq!((answer.head.headers().get("content-encoding"), answer.body.len()), (None, 0));
 }
 
 /// A site that speaks both versions on one port without TLS.

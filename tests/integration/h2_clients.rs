@@ -85,6 +85,39 @@ fn bodies_with_and_without_a_length() {
 }
 
 #[test]
+fn many_small_pieces_in_one_go_are_taken() {
+    let origin = Origin::answering(|asked| Reply::ok(asked.body.len().to_string()).after(Duration::from_millis(50)));
+    let site = clear(Site::of(&[&origin]));
+    let mut client = H2Client::connect(site.address);
+    let other = client.start(get("/other"), true);
+    let mut stream = client.start(request(Method::POST, "/", &[]), false);
+    stream.send.reserve_capacity(40_000);
+    for n in 0..2000 {
+        // Nothing is written before the client's task gets its turn: they leave together.
+        stream.send.send_data(bytes::Bytes::from_static(&[b'x'; 20]), n == 1999).unwrap();
+    }
+    assert_eq!(client.answer(stream).unwrap().text(), "40000");
+    assert_eq!(client.answer(other).unwrap().text(), "0", "what else is on the connection goes on");
+    assert!(client.is_open());
+}
+
+#[test]
+fn a_request_that_is_made_again_says_its_end_again() {
+    // Keeps its connection after an answer, and leaves when it is asked again on it.
+    let origin = Origin::script(|conn| {
+        conn.request()?;
+        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
+        conn.request().map(drop)
+    });
+    let site = clear(Site::of(&[&origin]));
+    let mut client = H2Client::connect(site.address);
+    assert_eq!(client.get("/").text(), "ok");
+    let mut stream = client.start(request(Method::PUT, "/", &[]), false);
+    stream.send.send_data(bytes::Bytes::new(), true).unwrap();
+    assert_eq!(client.answer(stream).unwrap().text(), "ok");
+}
+
+#[test]
 fn answers_of_every_framing() {
     let large = "y".repeat(2_000_000);
     let body = large.clone();

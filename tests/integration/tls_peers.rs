@@ -141,7 +141,7 @@ fn what_is_revoked_is_refused_and_no_longer_resumed() {
     fs::write(&list, clients.revoke(2, &[7, 8])).unwrap();
     until("the new list", || !ask(&site, Some(&good), &[]).contains("200 Said"));
     assert!(!ask(&site, Some(&good), &["-sess_in", &session]).contains("200 Said"), "nor is its session resumed");
-    site.logs.line_with("revoked.pem was read anew, changed on disk.");
+    site.logs.line_with("revoked.pem were read anew, changed on disk.");
 }
 
 #[test]
