@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
+
 use super::connector::{Connector, ConnectorError};
 use crate::core::tls::{ServerTls, Verify};
 
@@ -27,7 +29,7 @@ pub struct Connectors {
 
 #[derive(Debug)]
 struct Kept {
-    connector: Arc<Connector>,
+    connector: Arc<ArcSwap<Connector>>,
     looked_at: Instant,
     /// When its files had last changed.
     modified: Vec<Option<Stamp>>,
@@ -47,7 +49,7 @@ impl Connectors {
             if now.saturating_duration_since(found.looked_at) >= LOOK {
                 found.look(settings, now);
             }
-            return Ok(found.connector.clone());
+            return Ok(found.connector.load_full());
         }
         let modified = modified(settings);
         let connector = Arc::new(Connector::new(settings)?);
@@ -55,7 +57,8 @@ impl Connectors {
             // The key and the connector hold one each.
             kept.retain(|settings, _| Arc::strong_count(settings) > 2);
         }
-        kept.insert(settings.clone(), Kept { connector: connector.clone(), looked_at: now, modified });
+        let slot = Arc::new(ArcSwap::new(connector.clone()));
+        kept.insert(settings.clone(), Kept { connector: slot, looked_at: now, modified });
         Ok(connector)
     }
 
@@ -80,7 +83,8 @@ impl Connectors {
 }
 
 impl Kept {
-    /// Makes the connector anew if its files have changed.
+    /// Has the connector made anew if its files have changed. Reading them takes a while, which nobody waits for: what
+    /// was there stays until then.
     fn look(&mut self, settings: &Arc<ServerTls>, now: Instant) {
         self.looked_at = now;
         let modified = modified(settings);
@@ -88,14 +92,21 @@ impl Kept {
             return;
         }
         self.modified = modified;
-        match Connector::new(settings) {
+        let (slot, settings) = (self.connector.clone(), settings.clone());
+        let owner = settings.owner.clone();
+        let reading = move || match Connector::new(&settings) {
             Ok(connector) => {
                 tracing::info!(server = %settings.owner, "files for TLS to a server changed and were read again");
-                self.connector = Arc::new(connector);
+                slot.store(Arc::new(connector));
             }
             Err(error) => {
                 tracing::warn!(server = %settings.owner, %error, "files for TLS to a server changed and cannot be used");
             }
+        };
+        if let Err(error) = std::thread::Builder::new().name("tls-files".to_owned()).spawn(reading) {
+            // Looked at again a second later.
+            self.modified.clear();
+            tracing::warn!(server = %owner, %error, "files for TLS to a server changed and cannot be read now");
         }
     }
 }
