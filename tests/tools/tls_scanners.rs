@@ -148,6 +148,9 @@ const NOT_WEAK: &[&str] = &[
     "cert_expirationStatus",
     "cert_extlifeSpan",
     "cert_revocation",
+    // It has s_client end at once, often before a ticket of TLS 1.3 has arrived. Resumption has tests of its own.
+    "sessionresumption_ticket",
+    "sessionresumption_ID",
 ];
 
 /// What testssl.sh has to say, by its own severities.
@@ -234,6 +237,4 @@ fn testssl_is_content_with_what_the_server_says_of_itself() {
     nothing_weak(&found);
     says(&found, "TLS_session_ticket", "valid for");
     says(&found, "SSL_sessionID_support", "yes");
-    says(&found, "sessionresumption_ticket", "supported");
-    says(&found, "sessionresumption_ID", "supported");
 }
