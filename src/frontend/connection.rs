@@ -545,3 +545,8 @@ impl Drop for TlsPlace {
 pub fn millis(d: Duration) -> u32 {
     d.as_millis().min(u128::from(u32::MAX)) as u32
 }
+
+/// Whole microseconds, as histograms and wall clocks count them.
+pub fn micros(d: Duration) -> u64 {
+    d.as_micros().min(u128::from(u64::MAX)) as u64
+}

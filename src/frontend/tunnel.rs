@@ -13,8 +13,8 @@ use crate::runtime::buffer::{Buffer, BufferShelf};
 use crate::runtime::clock;
 use crate::runtime::deadline::Deadline;
 
-/// One end of a tunnel.
-trait End {
+/// One end of a tunnel or a session.
+pub(super) trait End {
     fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>>;
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
@@ -39,7 +39,7 @@ impl End for Client {
 impl End for ServerIo {
     fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
         match self.poll_read_slice(cx, room) {
-            // What is spoken in a tunnel has ends of its own: a close without close_notify is a close.
+            // Many TLS servers close without saying so (close_notify), and what is spoken here has ends of its own.
             Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(0)),
             polled => polled,
         }

@@ -60,15 +60,6 @@ impl Socket {
         }
     }
 
-    /// Waits for the first bytes and leaves them where they are; 0 is the end of the stream. `None` on unix sockets,
-    /// which cannot do that here.
-    pub async fn peek(&self, into: &mut [u8]) -> Option<io::Result<usize>> {
-        match self {
-            Socket::Tcp(s) => Some(s.peek(into).await),
-            Socket::Unix(_) => None,
-        }
-    }
-
     /// Waits for more bytes, or for the end of those that come: then `true`.
     pub async fn readable(&self) -> io::Result<bool> {
         Ok(each!(self, s => s.ready(Interest::READABLE).await)?.is_read_closed())

@@ -16,7 +16,7 @@ use crate::core::stats::Counters;
 use crate::core::stats::counters::{Counter, Shard};
 use crate::core::termination::{Cause, Phase, judge, reason};
 use crate::frontend::answer::{self, Manner};
-use crate::frontend::connection::{Connection, millis};
+use crate::frontend::connection::{Connection, micros, millis};
 use crate::frontend::registry::Doing;
 use crate::frontend::tunnel;
 use crate::frontend::worker::{BindContext, Worker};
@@ -315,7 +315,7 @@ impl Epilogue {
 }
 
 /// A counter's value, which is then one more; 0 for formats that do not show it.
-fn next_number(wanted: bool, counter: &AtomicU32) -> u32 {
+pub(in crate::frontend) fn next_number(wanted: bool, counter: &AtomicU32) -> u32 {
     if wanted { counter.fetch_add(1, Ordering::Relaxed) } else { 0 }
 }
 
@@ -415,8 +415,4 @@ pub async fn answer_late(worker: &Rc<Worker>, connection: &mut Connection) {
 
 fn micros_since(start: Instant) -> u64 {
     micros(clock::now().saturating_duration_since(start))
-}
-
-fn micros(duration: Duration) -> u64 {
-    duration.as_micros().min(u128::from(u64::MAX)) as u64
 }

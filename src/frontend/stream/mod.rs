@@ -40,6 +40,7 @@ use crate::core::termination::{Cause, Phase};
 use crate::runtime::buffer::Buffer;
 use crate::runtime::clock;
 
+pub(super) use finish::next_number;
 pub use finish::{answer_late, ended_without_request, refuse_http1, run_tunnel};
 
 /// What a connection does after a request.

@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
@@ -18,8 +17,8 @@ use crate::core::log::severity;
 use crate::core::stats::Counters;
 use crate::core::stats::counters::{Counter, Shard};
 use crate::core::termination::{Cause, Phase, reason, tcp_flags};
-use crate::frontend::connection::{Connection, millis};
-use crate::frontend::stream::BackendPlace;
+use crate::frontend::connection::{Connection, micros, millis};
+use crate::frontend::stream::{BackendPlace, next_number};
 use crate::frontend::worker::{BindContext, Pinned, Worker};
 use crate::runtime::clock;
 
@@ -68,7 +67,7 @@ impl Books {
     pub fn open(worker: &Worker, connection: &Connection) -> Books {
         let now = clock::now();
         let since = now.saturating_duration_since(connection.accepted);
-        let since_us = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+        let since_us = micros(since);
         Books {
             snapshot: worker.snapshot(),
             frontend: connection.bind.frontend,
@@ -339,13 +338,4 @@ impl Books {
         };
         worker.with_log(|log| log.push(&record));
     }
-}
-
-/// A counter's value, which is then one more; 0 for formats that do not show it.
-fn next_number(wanted: bool, counter: &AtomicU32) -> u32 {
-    if wanted { counter.fetch_add(1, Ordering::Relaxed) } else { 0 }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -5,7 +5,7 @@
 //! one that rests holds neither a buffer nor a pipe.
 
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use crate::backend::ServerIo;
 use crate::core::termination::Cause;
 use crate::frontend::client::Client;
 use crate::frontend::registry::StreamEntry;
+use crate::frontend::tunnel::End;
 use crate::listener::ClientIo;
 use crate::runtime::buffer::{BUFFER_BYTES, Buffer, BufferShelf};
 use crate::runtime::clock;
@@ -29,11 +30,7 @@ const ROUNDS: usize = 16;
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 /// One end of a session.
-pub(super) trait Side {
-    fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>>;
-    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+pub(super) trait Side: End {
     /// The socket, if what is read from and written to it is what goes over the wire.
     fn plain(&self) -> Option<&Socket>;
     /// Asks for a reset when it is closed.
@@ -41,18 +38,6 @@ pub(super) trait Side {
 }
 
 impl Side for Client {
-    fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
-        Client::poll_read(self, cx, room)
-    }
-    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Client::poll_write(self, cx, &[IoSlice::new(bytes)], false)
-    }
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Client::poll_flush(self, cx)
-    }
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Client::poll_shutdown(self, cx)
-    }
     fn plain(&self) -> Option<&Socket> {
         match self {
             Client::H1(ClientIo::Plain(socket)) => Some(socket),
@@ -65,22 +50,6 @@ impl Side for Client {
 }
 
 impl Side for ServerIo {
-    fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
-        match self.poll_read_slice(cx, room) {
-            // Many TLS servers close without saying so. HAProxy takes it for an end, and clients are used to that.
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(0)),
-            other => other,
-        }
-    }
-    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        ServerIo::poll_write(self, cx, bytes)
-    }
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ServerIo::poll_flush(self, cx)
-    }
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ServerIo::poll_shutdown(self, cx)
-    }
     fn plain(&self) -> Option<&Socket> {
         match self {
             ServerIo::Plain(socket) => Some(socket),
